@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 
 from tests.acceptance.embedded import Server
 from tests.crash.client import JOBS, Answer, Client
@@ -153,6 +153,24 @@ def wait_listed(client: Client, jobs: Sequence[str]) -> None:
     while not {each["job_id"] for each in client.ask("GET", JOBS)["items"]} >= {*jobs}:
         assert time.monotonic() < until, "the list does not show them"
         time.sleep(0.05)
+
+
+class Held:
+    """Requests of a page that are kept back, for a test to let go or to answer."""
+
+    def __init__(self) -> None:
+        self.routes: list[Route] = []
+
+    def keep(self, route: Route) -> None:
+        """The handler of a route."""
+        self.routes.append(route)
+
+    def wait(self, page: Page, count: int = 1) -> None:
+        """Return when so many have come."""
+        until = time.monotonic() + 20.0
+        while len(self.routes) < count:
+            assert time.monotonic() < until, f"{len(self.routes)} of {count} requests have come"
+            page.wait_for_timeout(50)
 
 
 class Watch:

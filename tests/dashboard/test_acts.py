@@ -9,7 +9,7 @@ from typing import Any
 from playwright.sync_api import Page, Route, expect
 
 from tests.crash.client import BATCHES, JOBS
-from tests.dashboard.site import LOSING, ROUNDING, Dashboard, check_accessible
+from tests.dashboard.site import LOSING, ROUNDING, Dashboard, Held, check_accessible
 from tests.dashboard.test_job import STATUS, lines, verb
 from tests.dashboard.test_jobs import shelves
 
@@ -91,6 +91,51 @@ def test_an_undo_by_force_goes_over_what_others_wrote(dashboard: Dashboard) -> N
     (begun,) = [e for e in dashboard.client.events(job) if e["event"] == "job.undo_started"]
     assert (begun["force"], begun["reason"]) == (True, "they were wrong as well")
     assert dashboard.client.job(job)["counts"]["rolled_back"] == 3
+
+
+def test_an_undo_does_what_its_preview_has_said(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    job = dashboard.submit("stock.open", shelves(mark, 3))
+    dashboard.client.settle(job)
+    dashboard.client.settle(dashboard.submit("stock.add", shelves(mark, 2)))
+    held = Held()
+    with dashboard.page(f"#/jobs/{job}?tab=undo") as page:
+        expect(page.locator("table.plain tbody tr")).to_have_count(2)
+        page.route(re.compile("undo-preview.*force=true"), held.keep)
+        page.get_by_label("over what others have written since").check()
+        held.wait(page)
+        page.get_by_role("button", name="Undo this job").click()
+        dialog = page.get_by_role("dialog")
+        words = "Puts back 1 item; 2 items stay as others have written since."
+        expect(dialog.locator(".consequence")).to_have_text(words)
+        dialog.get_by_role("button", name="undo", exact=True).click()
+        expect(dialog).to_have_count(0)
+    assert dashboard.client.settle(job)["counts"]["rolled_back"] == 1
+    (begun,) = [e for e in dashboard.client.events(job) if e["event"] == "job.undo_started"]
+    assert not begun.get("force")
+
+
+def test_what_was_seen_is_undone_and_not_an_undo_that_came_since(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    job = dashboard.submit("stock.open", shelves(mark, 2))
+    dashboard.client.settle(job)
+    held = Held()
+    known = ["412 (Precondition Failed)"]
+    with dashboard.page(f"#/jobs/{job}?tab=undo", known=known) as page:
+        expect(page.get_by_role("button", name="Undo this job")).to_be_visible()
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
+        page.route("**/undo-preview?*", held.keep)
+        dashboard.other.command(job, "undo", mark)
+        expect(page.locator(STATUS)).to_have_text("rolled back")
+        page.get_by_role("button", name="Undo this job").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.locator(".consequence")).to_contain_text("Puts back 2 items")
+        dialog.get_by_role("button", name="undo", exact=True).click()
+        expect(dialog.get_by_role("alert")).not_to_be_empty()
+    undone = dashboard.client.settle(job)
+    assert undone["status"] == "rolled_back"
+    begun = [e for e in dashboard.client.events(job) if e["event"] == "job.undo_started"]
+    assert len(begun) == 1
 
 
 def draft(dashboard: Dashboard, operation: str, items: list[Any]) -> str:
@@ -338,3 +383,37 @@ def test_a_dialog_goes_with_the_page_that_it_is_about(dashboard: Dashboard) -> N
         page.go_back()
         expect(page.locator(".id")).to_have_text(first)
         expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_dialog_does_not_open_over_another_job(dashboard: Dashboard) -> None:
+    options = {"chunk_size": 1, "stop_on_error": True, "rate": 20}
+    first = dashboard.submit("walker.step", [{"ms": "no"}, *[{"ms": 0}] * 20], options=options)
+    second = dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:6], 1))
+    for job in (first, second):
+        dashboard.client.settle(job)
+    held = Held()
+    with dashboard.page(f"#/jobs/{first}") as page:
+        page.route("**/items?status=unattempted*", held.keep)
+        verb(page, "retry")
+        held.wait(page)
+        page.goto(f"{dashboard.server.url}/#/jobs/{second}")
+        expect(page.locator(".id")).to_have_text(second)
+        held.routes[0].continue_()
+        page.wait_for_timeout(1000)
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(page.locator(".notice")).to_have_count(0)
+
+
+def test_who_has_closed_a_dialog_is_told_that_it_was_refused(dashboard: Dashboard) -> None:
+    job = dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:6], 1))
+    dashboard.client.settle(job)
+    held = Held()
+    with dashboard.page(f"#/jobs/{job}", known=["409 (Conflict)"]) as page:
+        page.route("**/hold", held.keep)
+        verb(page, "hold")
+        page.get_by_role("dialog").get_by_role("button", name="hold", exact=True).click()
+        held.wait(page)
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        held.routes[0].fulfill(status=409, json={"detail": "It is held already."})
+        expect(page.locator("#notices")).to_contain_text("It is held already.")

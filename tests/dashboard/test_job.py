@@ -88,7 +88,7 @@ def test_chunks_are_told_of_in_words_and_by_keyboard(dashboard: Dashboard, faili
         slider = page.get_by_label("Chunk", exact=True)
         slider.focus()
         page.keyboard.press("ArrowRight")
-        expect(page.locator("output", has_text="Chunk 1 (apply): 4 items from 4")).to_be_visible()
+        expect(page.locator("p", has_text="Chunk 1 (apply): 4 items from 4")).to_be_visible()
         expect(page.locator(".chart").last).to_have_attribute(
             "aria-label", re.compile("Latency of chunks: mean")
         )
@@ -299,3 +299,55 @@ def test_an_undo_is_looked_at_before_it_is_done_and_the_past_stays(dashboard: Da
         expect(status).to_have_text("pending")
         page.get_by_role("button", name="Now").click()
         expect(status).to_have_text("rolled back")
+
+
+def test_what_had_no_answer_is_read_again_and_told_of_once(dashboard: Dashboard) -> None:
+    job = dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:6], 2))
+    dashboard.client.settle(job)
+    with dashboard.page("#/jobs", known=["ERR_FAILED"]) as page:
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
+        # A page is read again a second after its first stream has come, which would hide it.
+        page.wait_for_timeout(1500)
+        page.route(f"**/api/v1/jobs/{job}", lambda route: route.abort(), times=2)
+        page.goto(f"{dashboard.server.url}/#/jobs/{job}")
+        expect(page.locator("#notices")).to_contain_text("The page goes on as soon as it does")
+        expect(page.locator(STATUS)).to_have_text("completed")
+        expect(page.locator(".notice")).to_have_count(1)
+        page.route(f"**/jobs/{job}/items?*", lambda route: route.abort(), times=2)
+        page.get_by_role("link", name="Items").click()
+        expect(page.locator("table.plain tbody tr")).to_have_count(2)
+
+
+_LISTENING: Final = """() => {
+    window.told = [];
+    const aloud = "main :is(output, [role=status], [role=alert], [aria-live])";
+    new MutationObserver((all) => {
+        for (const {target} of all) {
+            const place = (target.nodeType === 1 ? target : target.parentElement)?.closest(aloud);
+            if (place) told.push(place.textContent);
+        }
+    }).observe(document.getElementById("main"), {childList: true, subtree: true});
+}"""
+"""``told`` is what a screen reader reads aloud of a page from now on."""
+
+
+def test_a_job_that_runs_is_not_read_aloud_without_end(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    options = {"chunk_size": 20}
+    job = dashboard.submit("walker.step", [{"ms": 10}] * 2000, options=options, tags=[mark])
+    with dashboard.page(f"#/jobs/{job}") as page:
+        expect(page.locator(STATUS)).to_have_text("running")
+        expect(page.locator("canvas.heat")).to_have_attribute("aria-label", re.compile("chunks: "))
+        version = page.locator(".travel .quiet").text_content() or ""
+        page.evaluate(_LISTENING)
+        expect(page.locator(".travel .quiet")).not_to_have_text(version)
+        page.wait_for_timeout(2000)
+        assert page.evaluate("told") == []
+        page.goto(f"{dashboard.server.url}/#/jobs?tag={mark}")
+        expect(page.locator(".size")).to_have_text("1 job")
+        page.evaluate(_LISTENING)
+        with page.expect_response("**/api/v1/jobs?*"):
+            dashboard.client.settle(dashboard.submit("stock.open", shelves(mark, 1)))
+        page.wait_for_timeout(500)
+        assert page.evaluate("told") == []
+    dashboard.client.command(job, "cancel", mark)

@@ -6,16 +6,19 @@ import time
 import uuid
 from typing import Any, Final
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.crash.client import JOBS
 from tests.dashboard.site import (
     ADA,
+    ANNA,
     AWAY,
     LOSING,
     TENANT,
     TOKEN,
     Dashboard,
+    Held,
     check_accessible,
     check_fits,
     module,
@@ -49,6 +52,52 @@ def test_nobody_sees_jobs_before_they_have_signed_in(dashboard: Dashboard) -> No
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         assert page.evaluate(f"sessionStorage.getItem('{TOKEN}')") is None
         check_accessible(page)
+
+
+def test_an_answer_to_a_former_token_signs_nobody_out(dashboard: Dashboard) -> None:
+    held = Held()
+    job = dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:6], 1))
+    dashboard.client.settle(job)
+    with dashboard.page(f"#/jobs/{job}", known=["401 (Unauthorized)"]) as page:
+        page.get_by_role("toolbar").get_by_role("button", name="hold").click()
+        page.route("**/hold", held.keep)
+        page.get_by_role("dialog").get_by_role("button", name="hold", exact=True).click()
+        held.wait(page)
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Token or API key").fill(ANNA)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("anna · local")).to_be_visible()
+        held.routes[0].fulfill(status=401, json={"detail": "It has ended."})
+        page.wait_for_timeout(500)
+        expect(page.get_by_text("anna · local")).to_be_visible()
+        expect(page.get_by_role("heading", name="Sign in")).to_have_count(0)
+
+
+def test_a_stream_of_a_former_token_is_not_opened(dashboard: Dashboard) -> None:
+    held = Held()
+    with dashboard.page(credential="", known=["401 (Unauthorized)"]) as page:
+        page.route("**/events/ticket", held.keep, times=1)
+        for who in (ADA, ANNA):
+            page.get_by_label("Token or API key").fill(who)
+            page.keyboard.press("Enter")
+            if who == ADA:
+                held.wait(page)
+                page.get_by_role("button", name="Sign out").click()
+        live = page.locator("[data-state=live]")
+        expect(live).to_have_text("Live")
+        held.routes[0].fulfill(status=401, json={"detail": "It has ended."})
+        page.wait_for_timeout(500)
+        expect(live).to_have_text("Live")
+        expect(page.get_by_text("anna · local")).to_be_visible()
+
+
+def test_a_proxy_before_the_server_knows_the_page_by_its_cookie(dashboard: Dashboard) -> None:
+    with dashboard.page("#/jobs", script="document.cookie = 'gate=open'") as page:
+        with page.expect_request("**/api/v1/jobs?*") as asked:
+            page.reload()
+        assert asked.value.all_headers().get("cookie") == "gate=open"
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
 
 
 def test_a_job_comes_by_itself_and_is_seen_to_its_end(dashboard: Dashboard) -> None:
@@ -166,6 +215,59 @@ def test_of_several_jobs_those_without_an_answer_are_told_again(dashboard: Dashb
         assert told.count("job.archived") == 1
 
 
+def _settled(dashboard: Dashboard, mark: str, count: int) -> list[str]:
+    """Jobs at rest that the list shows by their tag."""
+    jobs = [
+        dashboard.submit("stock.open", shelves(f"{mark}-{each}", 1), tags=[mark])
+        for each in range(count)
+    ]
+    for job in jobs:
+        dashboard.client.settle(job)
+    wait_listed(dashboard.client, jobs)
+    return jobs
+
+
+def test_of_several_jobs_those_that_are_to_come_back_later_stay(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    jobs = _settled(dashboard, mark, 5)
+    with dashboard.page(f"#/jobs?tag={mark}", known=["429 (Too Many Requests)"]) as page:
+        expect(page.locator("tr .chip.good")).to_have_count(5)
+        page.get_by_label("Select all that are loaded").check()
+        page.get_by_role("toolbar").get_by_role("button", name="archive").click()
+        said = {"detail": "Come back in 31 s."}
+        page.route("**/archive", lambda route: route.fulfill(status=429, json=said), times=2)
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="archive", exact=True).click()
+        expect(dialog.get_by_role("alert")).to_contain_text("2 jobs gave no answer.")
+        expect(dialog.get_by_role("alert")).to_contain_text("Come back in 31 s.")
+        expect(page.locator("#notices")).to_contain_text("archive: 3 jobs told.")
+        dialog.get_by_role("button", name="archive", exact=True).click()
+        expect(dialog).to_have_count(0)
+    assert [dashboard.client.job(job)["status"] for job in jobs] == ["archived"] * 5
+
+
+def test_back_keeps_further_ones_of_several_jobs_from_being_told(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    jobs = _settled(dashboard, mark, 10)
+    held = Held()
+    with dashboard.page(f"#/jobs?tag={mark}") as page:
+        expect(page.locator("tr .chip.good")).to_have_count(10)
+        page.get_by_label("Select all that are loaded").check()
+        page.get_by_role("toolbar").get_by_role("button", name="archive").click()
+        page.route("**/archive", held.keep)
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="archive", exact=True).click()
+        held.wait(page, 6)
+        dialog.get_by_role("button", name="Back").click()
+        expect(dialog).to_have_count(0)
+        for route in held.routes:
+            route.continue_()
+        expect(page.locator("#notices")).to_contain_text("archive: 6 jobs told.")
+        expect(page.get_by_text("10 jobs selected")).to_be_visible()
+    told = [dashboard.client.settle(job)["status"] for job in jobs]
+    assert (told.count("archived"), told.count("completed")) == (6, 4)
+
+
 def test_a_list_is_read_as_far_as_one_looks(dashboard: Dashboard) -> None:
     mark = uuid.uuid4().hex[:6]
     count = 130
@@ -276,6 +378,41 @@ def test_a_hidden_tab_leaves_its_connection_to_others_and_misses_nothing(
         page.evaluate("look(false)")
         expect(page.locator("[data-state=live]")).to_have_text("Live")
         expect(page.locator("tr .chip")).to_have_text("cancelled")
+
+
+_SLEEPING: Final = """
+const now = Date.now, every = window.setInterval, Own = window.EventSource;
+window.slept = 0;
+window.streams = [];
+Date.now = () => now() + window.slept;
+window.setInterval = (act, wait) => every(act, wait === 20_000 ? window.beat : wait);
+window.EventSource = class extends Own {
+  constructor(where) { super(where); window.streams.push(this); }
+};
+"""
+"""A machine that may have ``slept`` for some milliseconds, as ``beat`` of them notices or not."""
+
+
+@pytest.mark.parametrize(
+    ("slept", "is_noticed"),
+    [(0, False), (3_600_000, False), (3_600_000, True)],
+    ids=["it breaks", "it has broken in the sleep", "it is dead without a word"],
+)
+def test_after_a_sleep_of_the_machine_it_is_read_again(
+    dashboard: Dashboard, slept: int, is_noticed: bool
+) -> None:
+    mark = uuid.uuid4().hex[:6]
+    script = f"window.beat = {100 if is_noticed else 3_600_000};{_SLEEPING}"
+    with dashboard.page(f"#/jobs?tag={mark}", script=script) as page:
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
+        dashboard.submit("stock.open", shelves(mark, 1), tags=[mark])
+        expect(page.locator("tr .chip.good")).to_have_text("completed")
+        with page.expect_request("**/api/v1/events?*") as asked:
+            page.evaluate(f"window.slept = {slept}")
+            if not is_noticed:
+                page.evaluate("streams.at(-1).dispatchEvent(new Event('error'))")
+        assert ("last_event_id" in asked.value.url) == (slept == 0)
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
 
 
 def test_a_page_that_was_read_before_an_event_does_not_take_it_back(dashboard: Dashboard) -> None:

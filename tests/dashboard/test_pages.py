@@ -15,6 +15,7 @@ from tests.dashboard.site import (
     LOSING,
     ROUNDING,
     Dashboard,
+    Held,
     check_accessible,
     check_fits,
     module,
@@ -69,6 +70,74 @@ def test_an_item_is_typed_into_the_form_of_its_schema(dashboard: Dashboard) -> N
         job = page.url.rpartition("/")[2]
     assert [each["status"] for each in dashboard.client.items(job)] == ["succeeded"]
     assert dashboard.client.job(job)["operation"] == "stock.open"
+
+
+def test_an_update_by_the_form_has_what_was_filled_in_alone(dashboard: Dashboard) -> None:
+    with dashboard.page("#/submit?operation=annotations.update_images") as page:
+        page.locator("input[name=id]").fill("7")
+        page.locator("input[name=file_name]").fill("a.png")
+        page.get_by_role("button", name="Add this item").click()
+        expect(page.locator("p", has_text="1 item by hand")).to_be_visible()
+        page.get_by_role("button", name="Submit without a dry run").click()
+        page.wait_for_url("**/#/jobs/*")
+        job = page.url.rpartition("/")[2]
+    sent = dashboard.client.ask("GET", f"{JOBS}/{job}/items/0")["item"]
+    assert sent == {"id": 7, "file_name": "a.png"}
+
+
+def test_a_form_tells_what_is_left_open_from_what_is_false(dashboard: Dashboard) -> None:
+    schema = {
+        "required": ["sure"],
+        "properties": {
+            "sure": {"type": "boolean"},
+            "active": {"anyOf": [{"type": "boolean"}, {"type": "null"}], "default": None},
+            "level": {"enum": [1, 2], "type": "integer", "default": 1},
+            "kind": {"enum": ["a", "b"], "type": "string", "default": "b"},
+            "more": {"type": "object", "default": {}},
+        },
+    }
+    with dashboard.page("#/submit") as page:
+        read = page.evaluate(
+            """async ({where, schema}) => {
+                const {schemaForm} = await import(where), {drawn, read} = schemaForm(schema);
+                const first = read(), given = {active: "false", level: "2", kind: "a"};
+                for (const [name, label] of Object.entries(given)) {
+                    const options = [...drawn.querySelectorAll(`[name=${name}] option`)];
+                    options.find((each) => each.textContent === label).selected = true;
+                }
+                return [first, read()];
+            }""",
+            {"where": module(page, "submit/schema-form.js"), "schema": schema},
+        )
+    assert read == [
+        {"sure": False},
+        {"sure": False, "active": False, "level": 2, "kind": "a"},
+    ]
+
+
+@pytest.mark.parametrize("is_taken", [True, False], ids=["taken", "refused"])
+def test_who_has_gone_on_before_a_submit_is_answered_is_told_of_it(
+    dashboard: Dashboard, is_taken: bool
+) -> None:
+    held = Held()
+    with dashboard.page(
+        "#/submit?operation=stock.open", known=["422 (Unprocessable Entity)"]
+    ) as page:
+        page.get_by_label("Code", exact=True).fill(uuid.uuid4().hex[:6])
+        page.get_by_label("Amount", exact=True).fill("7")
+        page.get_by_role("button", name="Add this item").click()
+        page.route("**/api/v1/jobs?*", held.keep)
+        page.get_by_role("button", name="Submit without a dry run").click()
+        held.wait(page)
+        page.get_by_role("link", name="Operations").click()
+        expect(page.get_by_role("heading", name="Health")).to_be_visible()
+        if is_taken:
+            held.routes[0].continue_()
+        else:
+            held.routes[0].fulfill(status=422, json={"detail": "It is too much."})
+        words = "was submitted." if is_taken else "It is too much."
+        expect(page.locator("#notices")).to_contain_text(words)
+        assert page.url.endswith("#/operations")
 
 
 def test_what_a_file_is_and_what_its_cells_are(dashboard: Dashboard) -> None:
@@ -140,8 +209,33 @@ def test_csv_of_which_something_would_be_lost_is_refused(
     with dashboard.page("#/submit?operation=stock.open") as page:
         page.get_by_label("File", exact=True).set_input_files(file)
         expect(page.locator("#notices")).to_contain_text(_REFUSED[text])
-        page.get_by_role("button", name="Submit without a dry run").click()
+        # What is said of the file is there for 20 seconds, and in nobody's way.
+        page.get_by_role("button", name="Submit without a dry run").click(timeout=10_000)
         expect(page.get_by_role("alert")).to_contain_text("There is no item yet")
+
+
+def test_what_has_the_focus_lies_under_no_notice(dashboard: Dashboard) -> None:
+    with dashboard.page("#/submit?operation=stock.open") as page:
+        last = page.get_by_role("button", name="Dry run first")
+        expect(last).to_be_visible()
+        page.evaluate(
+            """async (where) => {
+                const {notice} = await import(where);
+                for (const line of [1, 2, 3, 4]) notice(`${line} ${"said and read ".repeat(6)}`);
+            }""",
+            module(page, "parts/dom.js"),
+        )
+        page.keyboard.press("Shift+Tab")
+        for _ in range(20):
+            if last.evaluate("each => each === document.activeElement"):
+                break
+            page.keyboard.press("Shift+Tab")
+        seen = """each => {
+            const {left, top, width, height} = each.getBoundingClientRect();
+            return document.elementFromPoint(left + width / 2, top + height / 2) === each;
+        }"""
+        assert last.evaluate("each => each === document.activeElement")
+        assert last.evaluate(seen)
 
 
 def test_files_in_another_encoding_are_refused(dashboard: Dashboard, tmp_path: Path) -> None:

@@ -1,5 +1,3 @@
-// Throughput and latency over time.
-
 import { fill, h, panel, quiet } from "../parts/dom.js";
 import { milliseconds, rate } from "../parts/words.js";
 import { plot } from "../parts/plot.js";

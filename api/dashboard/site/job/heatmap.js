@@ -9,7 +9,7 @@ const HIGH = 220;
 export function heatmap() {
   let chunks = [], by = "state", chosen = 0, grid = { cell: 12, across: 1 };
   const canvas = h("canvas.heat", { role: "img", "aria-label": "Chunks" });
-  const words = h("output.quiet"), sums = h("div");
+  const words = h("p.quiet"), sums = h("div");
   const slider = h("input", { type: "range", max: "0", on: { input: () => choose(Number(slider.value)) } });
   const drawn = h("section.panel",
     h("div.row", h("h2", "Chunks"), grow(),

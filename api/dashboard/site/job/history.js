@@ -2,7 +2,6 @@
 
 const PAGE = 500, MOST = 20_000;
 
-/** Nothing yet. */
 export function empty() {
   return { version: 0, chunks: new Map(), latencies: [], more: 0 };
 }

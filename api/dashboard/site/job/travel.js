@@ -8,7 +8,7 @@ const PAUSE = 150;
 export function travelBar(view) {
   let latest = 0, timer = 0;
   const slider = h("input", { type: "range", min: "1", step: "1", "aria-label": "Version of the job", on: { input: moved } });
-  const words = h("output.quiet");
+  const words = h("span.quiet");
   const back = button("Now", () => go(""));
   const drawn = h("div.travel", h("span", "Time travel"), slider, words, back);
 

@@ -11,7 +11,8 @@ import { obey } from "./verbs.js";
 const PAGE = 100;
 
 export function undoTab(place, view) {
-  let drawn = false;
+  // The words of a preview hold for its version, and for the force with which it was read.
+  let drawn = false, preview, forced;
   const pages = paged(view.draw), force = h("input", { type: "checkbox", on: { change: () => { pages.begin(); view.draw(); } } });
   const found = h("div.stack", quiet("Working it out…"));
   fill(place, found);
@@ -19,9 +20,10 @@ export function undoTab(place, view) {
   async function update() {
     const job = view.job();
     if (!job.possible.includes("undo")) { fill(found, h("p.empty", `A job that is ${job.status.replaceAll("_", " ")} cannot be undone now.`)); return; }
-    let preview;
     try {
-      preview = await view.read("undo-preview", { cursor: pages.cursor(), limit: PAGE, force: force.checked ? "true" : "" });
+      const by = force.checked;
+      preview = { ...await view.read("undo-preview", { cursor: pages.cursor(), limit: PAGE, force: by ? "true" : "" }), status: job.status };
+      forced = by;
     } catch (error) {
       if (error.name === "AbortError" || (drawn && ![409, 422].includes(error.status))) throw error;
       fill(found, h("p.panel", error.message));
@@ -33,7 +35,7 @@ export function undoTab(place, view) {
         ["Effects outside", preview.outside?.join(", ")], ["Compensated", preview.compensated || null]]),
       preview.exact ? null : quiet("The operation's own inverse or compensation may still find something in the way."),
       h("div.row", tick("over what others have written since (force; needs a reason)", force), grow(),
-        may("undo") ? button("Undo this job", () => undo(view, preview, force.checked), { class: "danger" }) : null)),
+        may("undo") ? button("Undo this job", () => undo(view, preview, forced), { class: "danger" }) : null)),
     panel("In the way",
       table("What would stay as it is", ["Item", "Record", "By", "Reason"], preview.obstructions.map((each) => [each.position, h("code", each.record ?? ""), byWhom(each.by ?? ""), bdi(each.reason)]), "Nothing is in the way."),
       pages.turns(preview.next_cursor))]);
@@ -53,6 +55,6 @@ function undo(view, preview, force) {
     about: preview.direction === "rollback"
       ? `Puts back ${count(preview.restored, "item")}; ${count(preview.conflict, "item")} stay${preview.conflict === 1 ? "s" : ""} as others have written since${force ? ", for not even force helps there" : ""}${preview.failed ? `; ${number(preview.failed)} cannot be put back` : ""}.`
       : `${consequence("undo", job.counts, job)}.`,
-    act: (reason, post) => obey(view, post, "undo", { reason, force }, "The undo has begun.", job),
+    act: (reason, post) => obey(view, post, "undo", { reason, force }, "The undo has begun.", preview),
   });
 }

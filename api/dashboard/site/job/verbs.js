@@ -1,17 +1,16 @@
 // What may be asked of a job now; each verb says what will come of it, and takes a reason.
 
-import { get } from "../parts/api.js";
 import { capital, consequence } from "../parts/consequences.js";
 import { button, fill, h, notice, tick } from "../parts/dom.js";
 import { LIMITS, confirm, numbers } from "../parts/dialog.js";
-import { BATCH, FINAL, NEED_REASON, PERMISSIONS, VERBS, count, number, spoken } from "../parts/words.js";
+import { BATCH, FINAL, NEED_REASON, VERBS, count, number, spoken, takes } from "../parts/words.js";
 import { link } from "../parts/route.js";
 import { may } from "../parts/session.js";
 import { asSeen } from "../jobs/bulk.js";
 
 /** The buttons of a job, which ask it as it is when they are pressed. */
 export function verbBar(view) {
-  const { job_id: id, operation, possible } = view.job(), able = VERBS.filter((verb) => possible.includes(verb) && may(PERMISSIONS[verb]));
+  const { job_id: id, operation, possible } = view.job(), able = VERBS.filter((verb) => possible.includes(verb) && may(takes(verb)));
   return h("div.row.verbs", { role: "toolbar", "aria-label": "What can be asked of this job" },
     able.map((verb) => verb === "undo" && operation !== BATCH
       ? link(["jobs", id], "undo…", { class: "button" }, { tab: "undo" })
@@ -29,7 +28,7 @@ export async function obey(view, post, verb, body, words, seen) {
 async function tell(view, verb) {
   const job = view.job(), about = h("span"), say = (words) => fill(about, `${capital(words)}.`);
   say(consequence(verb, job.counts, job));
-  const more = await OPTIONS[verb]?.(job, say) ?? { drawn: null, body: () => ({}) };
+  const more = await OPTIONS[verb]?.(job, say, view) ?? { drawn: null, body: () => ({}) };
   return confirm({
     title: `${capital(spoken(verb))} this job?`, verb: spoken(verb), final: FINAL.has(verb), needed: NEED_REASON.has(verb), about, more: more.drawn, reason: verb !== "seal",
     // What was seen is sealed: a part that has come since is refused.
@@ -48,9 +47,9 @@ function cancelOptions() {
 }
 
 /** What a stop or a cancel has left is worked instead of what has failed, if it is asked for. */
-async function retryOptions(job, say) {
+async function retryOptions(job, say, view) {
   const { failed: fails, skipped, succeeded } = job.counts;
-  const { items } = skipped ? await get(`jobs/${job.job_id}/items`, { status: "unattempted", limit: 1 }) : { items: [] };
+  const { items } = skipped ? await view.read("items", { status: "unattempted", limit: 1 }) : { items: [] };
   const left = h("input", { type: "checkbox", checked: items.length && !fails, on: { change: told } });
   function told() {
     say(left.checked ? `works what was left unattempted of ${count(skipped, "skipped item")}, leaves ${number(fails)} failed and ${number(succeeded)} succeeded` : consequence("retry", job.counts));

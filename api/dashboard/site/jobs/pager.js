@@ -16,7 +16,6 @@ export class Pager {
     this.reset();
   }
 
-  /** Forget all of it. */
   reset() {
     this.giveUp?.abort();
     this.giveUp = new AbortController();
@@ -24,7 +23,6 @@ export class Pager {
     this.ended = false;
   }
 
-  /** How many rows are known of. */
   get length() {
     return this.pages.reduce((sum, { size }) => sum + size, 0);
   }

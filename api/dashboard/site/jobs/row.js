@@ -1,5 +1,3 @@
-// A row of the list of jobs.
-
 import { bar, bdi, chip, h, say, when } from "../parts/dom.js";
 import { duration, number, percent, rate, spoken, tone } from "../parts/words.js";
 import { link } from "../parts/route.js";
@@ -42,7 +40,6 @@ export function updateRow(element, job) {
   say(parts.left, job.status === "running" ? duration(job.eta_seconds) : "");
 }
 
-/** A row whose page is on its way. */
 export function makeGap() {
   return h("tr.gap", h("td", { colspan: "7" }, "…"));
 }

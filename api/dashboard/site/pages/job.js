@@ -1,7 +1,7 @@
 // One job: its head, live, and one of several tabs below it.
 
 import { get, reader } from "../parts/api.js";
-import { bar, bdi, chip, facts, failed, fill, h, refill, when } from "../parts/dom.js";
+import { bar, bdi, chip, facts, fill, h, refill, when } from "../parts/dom.js";
 import { AT_REST, BATCH, ITEM_STATUSES, duration, percent, readable, spoken } from "../parts/words.js";
 import { follow } from "../parts/live.js";
 import { go, link, single } from "../parts/route.js";
@@ -67,7 +67,7 @@ export function show(place, { parts, parameters }) {
 
   function gone(error) {
     if (error.status === 404) fill(body, h("p.empty", error.message));
-    else failed(error);
+    else throw error;
   }
 
   function moved({ detail }) {
@@ -82,7 +82,7 @@ export function show(place, { parts, parameters }) {
     own.abort();
     own = new AbortController();
     drawTabs();
-    drawTab().catch(failed);
+    drawTab().catch(renew);
   }
 
   function drawHead() {

@@ -1,7 +1,7 @@
 // The list of jobs, live; a job by itself is shown by ./job.js.
 
 import { get, reader } from "../parts/api.js";
-import { button, failed, fill, h } from "../parts/dom.js";
+import { button, failed, fill, h, say } from "../parts/dom.js";
 import { number } from "../parts/words.js";
 import { follow } from "../parts/live.js";
 import { go } from "../parts/route.js";
@@ -121,7 +121,7 @@ export function show(place, { parameters }) {
 
   function tellSize() {
     const length = pager.length;
-    fill(size, length || !pager.ended ? `${number(length)}${pager.ended ? "" : "+"} ${length === 1 ? "job" : "jobs"}` : "No job is like this.");
+    say(size, length || !pager.ended ? `${number(length)}${pager.ended ? "" : "+"} ${length === 1 ? "job" : "jobs"}` : "No job is like this.");
   }
 
   function choose(job, on) {

@@ -1,7 +1,7 @@
 // Submit: an operation, its items by a form or from a file, and a dry run before it is done.
 
 import { ask, asked, get } from "../parts/api.js";
-import { alarm, bdi, button, check, choice, ends, facts, failed, fill, h, labelled, panel, quiet, table } from "../parts/dom.js";
+import { alarm, bdi, button, check, choice, ends, facts, failed, fill, h, labelled, notice, panel, quiet, table } from "../parts/dom.js";
 import { bytes, count, cut, json, spoken } from "../parts/words.js";
 import { go, single } from "../parts/route.js";
 import { asLines, fingerprint, look, ndjson } from "../submit/files.js";
@@ -62,7 +62,7 @@ export function show(place, { parameters }) {
   async function send(dry) {
     if (sending) return;
     sending = true;
-    try { await submit(dry); } catch (error) { fill(said, error.message); }
+    try { await submit(dry); } catch (error) { if (said.isConnected) fill(said, error.message); else failed(error); }
     sending = false;
   }
 
@@ -88,7 +88,8 @@ export function show(place, { parameters }) {
     const answer = await ask("POST", `jobs${asked(query)}`, { body: lines, open,
       about: file ? fingerprint(file) : json(items), headers: { "Content-Type": "application/x-ndjson" } });
     const { job_id: id } = await answer.json();
-    go(["jobs", id], dry ? { tab: "plan" } : {});
+    if (said.isConnected) go(["jobs", id], dry ? { tab: "plan" } : {});
+    else notice(`Job ${id.slice(-8)} was submitted.`);
   }
 }
 

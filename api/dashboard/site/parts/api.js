@@ -1,9 +1,9 @@
 // Requests to the server, and its refusals.
 
-import { identifying } from "./session.js";
+import { identifying, session } from "./session.js";
 import { failed, save } from "./dom.js";
 
-const API = "/api/v1/", HEEDED = /^\/api\/v1\/(jobs|batch)/, KEPT = 120_000;
+const API = "/api/v1/", HEEDED = /^\/api\/v1\/(jobs|batch)/, KEPT = 120_000, AGAIN = 2000, AWAY = new Set([0, 502, 503, 504]);
 
 /** A refusal: what the server says of it, and of which place; or none, where there was no answer at all. */
 function problem(status, { detail, title, pointer }) {
@@ -47,11 +47,12 @@ export async function ask(method, path, { body, about = body, headers = {}, sign
   const where = place(path), same = `${method} ${path} ${about}`, reads = method === "GET", key = keyOf(open, same);
   const remember = () => open.set(same, [key, Date.now()]);
   if (!reads) headers = { "Idempotency-Key": key, ...headers };
+  const { token } = session;
   let answer;
   try {
     answer = await fetch(where, {
       method, body, signal, headers: { ...identifying(), ...headers },
-      credentials: "omit", cache: "no-store", redirect: "error",
+      credentials: "same-origin", cache: "no-store", redirect: "error",
     });
     // What breaks off is no answer.
     if (!reads) await answer.clone().arrayBuffer();
@@ -64,7 +65,7 @@ export async function ask(method, path, { body, about = body, headers = {}, sign
   if (answer.status >= 500) remember();
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
-  if (answer.status === 401) gone(said);
+  if (answer.status === 401 && token === session.token) gone(said);
   throw problem(answer.status, said);
 }
 
@@ -79,7 +80,6 @@ export function place(path) {
   return path.startsWith("/") ? path : API + path;
 }
 
-/** Parameters as the end of an address. */
 export function asked(query) {
   const found = new URLSearchParams();
   for (const [name, given] of Object.entries(query)) {
@@ -101,13 +101,19 @@ function random() {
  * overtakes a later one; `soon` does so when what comes in quick succession is over.
  */
 export function reader(update, pause = 400) {
-  let wanted = false, reading = null, timer = 0;
+  let wanted = false, reading = null, timer = 0, away = false;
   async function all() {
     while (wanted) {
       wanted = false;
-      await update().catch(failed);
+      await update().then(() => { away = false; }, unread);
     }
     reading = null;
+  }
+  /** What had no answer is read again, and told of once. */
+  function unread(error) {
+    if (!away || !AWAY.has(error.status)) failed(error);
+    away = AWAY.has(error.status);
+    if (away) soon(AGAIN);
   }
   function read() {
     clearTimeout(timer);
@@ -115,5 +121,6 @@ export function reader(update, pause = 400) {
     wanted = true;
     return reading ??= all();
   }
-  return { read, soon: () => { timer ||= setTimeout(read, pause); }, close: () => clearTimeout(timer) };
+  function soon(wait = pause) { timer ||= setTimeout(read, wait); }
+  return { read, soon: () => soon(), close: () => clearTimeout(timer) };
 }

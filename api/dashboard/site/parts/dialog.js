@@ -1,7 +1,7 @@
 // Dialogs: what a verb will do is said in one before it is done.
 
 import { asking } from "./api.js";
-import { alarm, button, check, ends, fill, h, labelled } from "./dom.js";
+import { alarm, button, check, ends, failed, fill, h, labelled } from "./dom.js";
 
 /** Open a dialog; `make` is given the element to fill and a function that closes it. */
 export function dialog(title, make) {
@@ -16,9 +16,9 @@ export function dialog(title, make) {
 }
 
 /**
- * Ask before something is done. `about` says what will come of it, `act` is given the reason and
- * a way to post; where it raises, the dialog stays and says why. Resolves when it is closed, to
- * whether it was done.
+ * Ask before something is done. `about` says what will come of it, `act` is given the reason, a
+ * way to post and one to ask whether the dialog is still open; where it raises, the dialog stays
+ * and says why, or a notice does. Resolves when it is closed, to whether it was done.
  */
 export function confirm({ title, about, verb, needed = false, final = false, reason = true, more = null, act }) {
   return new Promise((resolve) => {
@@ -35,10 +35,10 @@ export function confirm({ title, about, verb, needed = false, final = false, rea
         fill(said);
         try {
           check(body);
-          await act(why.value.trim(), post);
+          await act(why.value.trim(), post, () => box.open);
           done = true;
           close();
-        } catch (error) { fill(said, error.message); }
+        } catch (error) { if (box.open) fill(said, error.message); else failed(error); }
       }, { class: final ? "danger" : "primary" });
       fill(body, h("p.consequence", about), more,
         reason ? labelled(needed ? "Reason (needed)" : "Reason", why) : null, said,

@@ -11,7 +11,6 @@ export function h(name, ...content) {
   return filled((tag) => document.createElement(tag), name, content);
 }
 
-/** The same for what is drawn. */
 export function svg(name, ...content) {
   return filled((tag) => document.createElementNS(SVG, tag), name, content);
 }
@@ -83,7 +82,6 @@ export function button(words, click, props = {}) {
   return made;
 }
 
-/** A control with its label before it. */
 export function labelled(words, control, props = {}) {
   return h("label.field", props, h("span", words), control);
 }
@@ -101,12 +99,10 @@ export function alarm(words) {
   return h("p.bad-words", { role: "alert" }, words);
 }
 
-/** A box with its words behind it. */
 export function tick(words, box = h("input", { type: "checkbox" })) {
   return h("label.tick", box, words);
 }
 
-/** A list of one's own choosing. */
 export function choice(options, value, change, props = {}) {
   const made = options.map(([key, words]) => h("option", { value: key, selected: key === value }, words));
   return h("select", { on: { change: (event) => change(event.target.value) }, ...props }, made);
@@ -134,7 +130,6 @@ function told(value) {
   return typeof value === "number" ? number(value) : value;
 }
 
-/** A part of a page, with its title. */
 export function panel(title, ...children) {
   return h("section.panel", h("h2", title), children);
 }
@@ -183,7 +178,6 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** A status, as a word with a colour. */
 export function chip(status) {
   return h(`span.chip.${tone(status)}`, spoken(status));
 }

@@ -1,13 +1,10 @@
 // What a live stream can say: an EventSource hands out only what it was asked for by name.
 
-export const STORED = [
-  "job.adjusted", "job.approved", "job.archived", "job.attempts_due", "job.cancelled",
-  "job.cancelling", "job.children_moved", "job.chunks_closed", "job.chunks_planned",
-  "job.deadline_passed", "job.dependencies_met", "job.emptied", "job.finished", "job.held",
-  "job.items_appended", "job.items_edited", "job.opened", "job.paused", "job.prepared",
-  "job.rejected", "job.released", "job.repeats_skipped", "job.resumed", "job.retry_started",
-  "job.sealed", "job.shredded", "job.skipped", "job.start_due", "job.steps_submitted",
-  "job.stopped", "job.submitted", "job.undo_started",
-];
+export const STORED = `
+  adjusted approved archived attempts_due cancelled cancelling children_moved chunks_closed
+  chunks_planned deadline_passed dependencies_met emptied finished held items_appended
+  items_edited opened paused prepared rejected released repeats_skipped resumed retry_started
+  sealed shredded skipped start_due steps_submitted stopped submitted undo_started
+`.trim().split(/\s+/).map((each) => `job.${each}`);
 
 export const PASSING = ["progress", "stream.opened", "broadcast"];

@@ -1,18 +1,16 @@
 // What happens to all jobs, as it happens: one stream a tab, opened again whenever it breaks.
-//
-// A stream is opened with a ticket that is good for once, where the server asks who calls, so the
-// browser's own way of coming back would not do. It goes on behind the last id that was seen, so
-// nothing is missed; after a long absence what is shown is read again instead (`gap`).
+// It goes on behind the last id that was seen, so nothing is missed; after a long absence what is
+// shown is read again instead (`gap`). Why the browser does not reopen it is said in ADR 0032.
 
 import { get, place, post } from "./api.js";
 import { PASSING, STORED } from "./event-names.js";
 import { session } from "./session.js";
 
 const PATIENCE = [300, 600, 1200, 2500, 5000, 10_000];
-const LONG = 120_000, SOON = 1000, HIDDEN = 30_000;
+const LONG = 120_000, SOON = 1000, HIDDEN = 30_000, BEAT = 20_000;
 
 const listeners = new Set();
-let watcher = () => {}, source = null, timer = 0, failures = 0, position = "", lost = 0, running = false, asleep = false, falling = 0;
+let watcher = () => {}, source = null, timer = 0, failures = 0, position = "", lost = 0, running = false, asleep = false, falling = 0, beat = Date.now();
 
 /** Be told of events, and of gaps after which only reading again helps; returns the way out. */
 export function follow(event, gap) {
@@ -46,6 +44,13 @@ export function stop() {
 
 addEventListener("online", again);
 document.addEventListener("visibilitychange", looked);
+setInterval(tick, BEAT);
+
+/** A beat that comes late has slept with its machine, and the stream is no more what it seems. */
+function tick() {
+  if (Date.now() - beat > LONG) { position = ""; broken(); }
+  beat = Date.now();
+}
 
 /** A browser opens few connections to a server: a tab at which nobody looks soon leaves its own to others. */
 function looked() {
@@ -68,15 +73,17 @@ function again() {
 }
 
 async function open() {
+  const { token } = session;
   let from;
   try {
     from = await way();
   } catch (error) {
+    if (token !== session.token) return;
     if ([401, 403].includes(error.status)) stop();
     else broken();
     return;
   }
-  if (!running || source || asleep) return;
+  if (!running || source || asleep || token !== session.token) return;
   source = new EventSource(from);
   source.addEventListener("open", opened);
   source.addEventListener("error", broken);
@@ -107,7 +114,8 @@ function broken() {
   source?.close();
   source = null;
   if (!running) return;
-  lost ||= Date.now();
+  // Noticed now, it may have broken long ago, in a sleep.
+  lost ||= beat;
   const wait = PATIENCE[failures] ?? PATIENCE.at(-1);
   failures += 1;
   clearTimeout(timer);

@@ -23,7 +23,6 @@ export function link(parts, words, props = {}, parameters = {}) {
   return h("a", { href: address(parts, parameters), ...props }, words);
 }
 
-/** The one value of a parameter. */
 export function single(parameters, name, otherwise = "") {
   return parameters[name]?.[0] ?? otherwise;
 }

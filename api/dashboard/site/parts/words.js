@@ -48,12 +48,10 @@ export function ago(text, now) {
   return seconds < 10 ? "just now" : `${about} ago`;
 }
 
-/** So many of something, in words. */
 export function count(value, one, many = `${one}s`) {
   return `${number(value)} ${value === 1 ? one : many}`;
 }
 
-/** A beginning of a long text. */
 export function cut(text, length) {
   return text.length > length ? `${Array.from(text).slice(0, length).join("")}…` : text;
 }
@@ -79,7 +77,6 @@ export function written(text, name = "This") {
   try { return exact(text); } catch (error) { throw new Error(`${name} is no JSON: ${error.message}`, { cause: error }); }
 }
 
-/** A document as text in one line. */
 export function json(value) {
   return value === undefined ? "" : JSON.stringify(value);
 }
@@ -120,11 +117,8 @@ export const VERBS = ["seal", "approve", "reject", "pause", "resume", "cancel", 
 /** Verbs that nothing takes back. */
 export const FINAL = new Set(["archive", "shred", "reject", "cancel"]);
 
-/** Verbs that are refused without a reason. */
 export const NEED_REASON = new Set(["shred"]);
 
-export const PERMISSIONS = {
-  approve: "approve", reject: "approve", pause: "submit", resume: "submit", cancel: "submit",
-  retry: "submit", undo: "undo", hold: "administer", release: "administer",
-  archive: "administer", shred: "administer", seal: "submit",
-};
+const PERMISSIONS = { approve: "approve", reject: "approve", undo: "undo", hold: "administer", release: "administer", archive: "administer", shred: "administer" };
+
+export const takes = (verb) => PERMISSIONS[verb] ?? "submit";

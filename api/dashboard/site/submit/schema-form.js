@@ -1,7 +1,8 @@
-// A form from a JSON Schema, as pydantic writes them; what it cannot show is typed as JSON.
+// A form from a JSON Schema, as pydantic writes them; what it cannot show is typed as JSON, and
+// what nobody has filled in is not sent: of an update it would be a change.
 
 import { exact, written } from "../parts/words.js";
-import { fill, h, labelled, quiet, tick } from "../parts/dom.js";
+import { fill, h, labelled, quiet } from "../parts/dom.js";
 
 /** The schema that a `$ref` or an optional value stands for. Pure. */
 function plain(schema, root) {
@@ -22,7 +23,7 @@ export function schemaForm(schema) {
 function field(name, schema, required) {
   const { control, value } = controlOf(name, schema, required);
   const words = `${schema.title ?? name}${required ? "" : " (optional)"}`;
-  const drawn = control.type === "checkbox" ? tick(words, control) : labelled(words, control);
+  const drawn = labelled(words, control);
   if (schema.description) drawn.append(h("small.hint", schema.description));
   return { drawn, read: () => {
     const said = value();
@@ -31,20 +32,17 @@ function field(name, schema, required) {
 }
 
 function controlOf(name, schema, required) {
-  const first = schema.default ?? "", of = (control, read) => ({ control, value: () => read(control) });
-  if (schema.enum) {
-    return of(h("select", { name }, required ? null : h("option", { value: "" }, ""), schema.enum.map((each) => h("option", { value: each, selected: each === first }, each))), ({ value }) => value || undefined);
-  }
-  if (schema.type === "boolean") {
-    return of(h("input", { type: "checkbox", name, checked: first === true }), ({ checked }) => checked);
+  const of = (control, read) => ({ control, value: () => read(control) }), picks = schema.enum ?? (schema.type === "boolean" ? [false, true] : null);
+  if (picks) {
+    return of(h("select", { name }, required ? null : h("option", { value: "" }, ""), picks.map((each) => h("option", { value: JSON.stringify(each) }, String(each)))), ({ value }) => value ? JSON.parse(value) : undefined);
   }
   if (schema.type === "integer" || schema.type === "number") {
-    return of(h("input", { type: "number", name, value: first, required, step: schema.type === "integer" ? "1" : "any", min: schema.minimum, max: schema.maximum }), ({ value }) => value === "" ? undefined : numberOf(value));
+    return of(h("input", { type: "number", name, required, step: schema.type === "integer" ? "1" : "any", min: schema.minimum, max: schema.maximum }), ({ value }) => value === "" ? undefined : numberOf(value));
   }
   if (schema.type === "string") {
-    return of(h("input", { name, value: first, "aria-required": String(required), maxlength: schema.maxLength }), ({ value }) => value === "" && !required ? undefined : value);
+    return of(h("input", { name, "aria-required": String(required), maxlength: schema.maxLength }), ({ value }) => value === "" && !required ? undefined : value);
   }
-  return of(h("textarea.code", { name, rows: "3", spellcheck: "false", value: first === "" ? "" : JSON.stringify(first) }), ({ value }) => value.trim() ? written(value, name) : undefined);
+  return of(h("textarea.code", { name, rows: "3", spellcheck: "false" }), ({ value }) => value.trim() ? written(value, name) : undefined);
 }
 
 function numberOf(text) {

@@ -1,5 +1,3 @@
-// The reports of a project: as tables, and as CSV for a spreadsheet.
-
 import { get, keep, reader } from "../parts/api.js";
 import { bdi, button, choice, facts, fill, grow, h, labelled, quiet, table } from "../parts/dom.js";
 import { moment, number, spoken } from "../parts/words.js";

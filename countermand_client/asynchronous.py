@@ -112,7 +112,12 @@ class AsyncClient:
         What the job says of itself stands in the address. Where that would be too long the job
         is opened as a draft, given its items, which are all read before, and sealed.
         """
-        said: Described = {"params": params, "name": name, "tags": tags, "priority": priority}
+        said: Described = {
+            "params": params,
+            "name": name,
+            "tags": _several("tags", tags),
+            "priority": priority,
+        }
         if options:
             said["options"] = options
         query = _query(operation, said)
@@ -168,7 +173,8 @@ class AsyncClient:
         A step has ``name``, ``operation`` and ``items``, and what else a job may say; ``after``
         names the steps that come before it.
         """
-        body = {"steps": [dict(step) for step in steps], "name": name, "tags": list(tags)}
+        named = {"name": name, "tags": _several("tags", tags)}
+        body = {"steps": [dict(step) for step in steps], **named}
         more = {} if priority is None else {"priority": priority}
         answer = await self._http.post(BATCHES, key=self._known(key), json={**body, **more})
         return Job.model_validate(answer)
@@ -298,7 +304,7 @@ class AsyncClient:
     ) -> ApiKey:
         """A key, with its text, which is never shown again; this is asked for one time alone."""
         ends = {} if expires_at is None else {"expires_at": expires_at.isoformat()}
-        body = {"name": name, "roles": list(roles), **ends}
+        body = {"name": name, "roles": _several("roles", roles), **ends}
         return ApiKey.model_validate(await self._http.once(KEYS, body))
 
     async def rotate_key(self, key_id: str, *, overlap: float = 0.0) -> ApiKey:
@@ -400,10 +406,19 @@ def _document(operation: str, said: Described) -> dict[str, Any]:
     """The same as a body."""
     given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     given.pop("key", None)
+    if "tags" in given:
+        given["tags"] = _several("tags", given["tags"])
     params = given.get("params")
     if isinstance(params, BaseModel):
         given["params"] = json.loads(model_text(params))
     return {"operation": operation, **given}
+
+
+def _several(name: str, texts: Sequence[str]) -> list[str]:
+    """A list of them; raises TypeError for one text, which would be taken for its letters."""
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"{name} are one text here; put it into a list")
+    return list(texts)
 
 
 def _json(value: Mapping[str, Any] | BaseModel) -> str:

@@ -8,6 +8,7 @@ import math
 import tempfile
 import threading
 import time
+from codecs import BOM_UTF8
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -58,10 +59,14 @@ class Replay:
         self._turn = threading.Lock()
         self._pulling: asyncio.Task[None] | None = None
         self._ended = False
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
 
     async def send(self) -> AsyncIterator[bytes]:
-        """All blocks, from the first one on; raises what the source raises."""
+        """All blocks, from the first one on; raises what the source raises.
+
+        But a RuntimeError for what is no Exception, as SystemExit: a request sends its body in a
+        task of its own, and such a thing would end the event loop there.
+        """
         sent = 0
         while True:
             if sent < self._kept_bytes:
@@ -69,12 +74,16 @@ class Replay:
                 sent += len(block)
                 yield block
             elif not await self._more():
-                return
+                break
+        if self.failure is not None:
+            raise self._failure_of_a_task()
 
     async def whole(self) -> None:
         """Have all of it read before any is sent; raises what the source raises."""
         while await self._more():
             pass
+        if self.failure is not None:
+            raise self.failure
 
     async def close(self) -> None:
         """Throw away what was kept, and read no more."""
@@ -89,10 +98,8 @@ class Replay:
             self._kept.close()
 
     async def _more(self) -> bool:
-        """Have another block kept, if there is one; raises what the source has raised."""
-        if self.failure is not None:
-            raise self.failure
-        if self._ended:
+        """Have another block kept; False when there is none, or the source has failed."""
+        if self._ended or self.failure is not None:
             return False
         # A connection that breaks ends its request, and must not end the source.
         self._pulling = self._pulling or asyncio.ensure_future(self._pull())
@@ -105,10 +112,17 @@ class Replay:
             block = await anext(self._source)
         except StopAsyncIteration:
             self._ended = True
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # it is raised where the caller is
             self.failure = error
         else:
             await self._try_to_keep(block)
+
+    def _failure_of_a_task(self) -> Exception:
+        if isinstance(self.failure, Exception):
+            return self.failure
+        return RuntimeError(f"the source of the items has raised {type(self.failure).__name__}")
 
     async def _try_to_keep(self, block: bytes) -> None:
         try:
@@ -181,6 +195,7 @@ class _Gathering:
     def __init__(self, items: AsyncIterable[Any]) -> None:
         self._lines = _Lines()
         self._some, self._enough, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._exit: BaseException | None = None
         self._reading = asyncio.ensure_future(self._read(items))
 
     async def block(self, due: float | None) -> bytes:
@@ -193,6 +208,8 @@ class _Gathering:
                 await self._enough.wait()
         except TimeoutError:
             await self._some.wait()
+        if self._exit is not None:
+            raise self._exit
         if self._reading.done():
             self._reading.result()
         else:
@@ -206,6 +223,8 @@ class _Gathering:
         """Read no more."""
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
+        # Its traceback knows this: no cycle is left.
+        self._exit = None
 
     async def _read(self, items: AsyncIterable[Any]) -> None:
         try:
@@ -216,6 +235,8 @@ class _Gathering:
                     self._room.clear()
                     self._enough.set()
                     await self._room.wait()
+        except (SystemExit, KeyboardInterrupt) as error:  # raised by a task it ends the loop
+            self._exit = error
         finally:
             self._some.set()
             self._enough.set()
@@ -230,6 +251,9 @@ def _read_blocks(file: BinaryIO) -> Iterator[bytes]:
     # Behind the first block what is there goes on: of a pipe, read() waits for all of the next.
     more: Callable[[int], bytes] = getattr(file, "read1", file.read)
     block = file.read(BLOCK)
+    # Some programs begin a file of UTF-8 with a byte order mark; it is of no item.
+    if block.startswith(BOM_UTF8):
+        block = block.removeprefix(BOM_UTF8) or more(BLOCK)
     while block:
         yield block
         block = more(BLOCK)

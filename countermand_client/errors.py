@@ -55,6 +55,7 @@ class ProblemError(ClientError):
         self, status: int, body: Mapping[str, Any], retry_after: float | None = None
     ) -> None:
         self.status = status
+        self._body = dict(body)
         self.code = str(body.get("code", f"http_{status}"))
         self.detail = str(body.get("detail") or body.get("title") or f"HTTP {status}")
         self.field = str(body.get("pointer", ""))
@@ -66,6 +67,10 @@ class ProblemError(ClientError):
             if isinstance(fault, Mapping)
         )
         super().__init__(f"{self.code}: {self.detail}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process, or a copy, makes it of: its text alone would not do."""
+        return type(self), (self.status, self._body, self.retry_after), self.__dict__
 
     @property
     def remedy(self) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import aiohttp
 
@@ -32,27 +32,43 @@ class Http:
     """A session with one server."""
 
     def __init__(self, url: str, token: str, headers: Mapping[str, str], patience: Patience):
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ValueError(f"{url!r} is no address; write it as http://127.0.0.1:8080")
+        parts = _parts(url)
         self._base = url.rstrip("/")
+        # For words: what stands before it may be a password.
+        self._shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
         self._headers = dict(headers)
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._patience = patience
         self._open: aiohttp.ClientSession | None = None
+        self._standing: aiohttp.ClientSession | None = None
+        """For streams, however many: what is asked would wait for their connections for ever."""
 
     async def open(self) -> None:
-        """Make the session."""
+        """Make the sessions."""
+        cookies = aiohttp.CookieJar()
+        self._open = self._session(aiohttp.TCPConnector(), cookies)
+        self._standing = self._session(aiohttp.TCPConnector(limit=0), cookies)
+
+    def _session(
+        self, connector: aiohttp.TCPConnector, cookies: aiohttp.CookieJar
+    ) -> aiohttp.ClientSession:
         watching = aiohttp.TraceConfig()
         watching.on_request_redirect.append(self._not_followed)
-        self._open = aiohttp.ClientSession(headers=self._headers, trace_configs=[watching])
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=cookies,
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._patience.connect),
+            trace_configs=[watching],
+        )
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._open is not None:
-            await self._open.close()
-        self._open = None
+        for session in (self._open, self._standing):
+            if session is not None:
+                await session.close()
+        self._open = self._standing = None
 
     def waits(self) -> Waits:
         """The waits between attempts at something."""
@@ -86,17 +102,18 @@ class Http:
     @asynccontextmanager
     async def socket(self, path: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """A WebSocket; raises UnreachableError, or the problem that was answered."""
-        if self._open is None:
-            raise RuntimeError("use the client as a context manager")
+        session = _opened(self._standing)
         # A ping is answered by itself, and is a sign of life: the wait begins anew behind it.
         timeout = aiohttp.ClientWSTimeout(ws_receive=self.silence, ws_close=GOODBYE)
         try:
-            opened = await self._open.ws_connect(self._base + path, timeout=timeout)
+            async with asyncio.timeout(self._patience.answer):
+                opened = await session.ws_connect(self._base + path, timeout=timeout)
         except aiohttp.WSServerHandshakeError as error:
             said = None if error.headers is None else error.headers.get("Retry-After")
             raise problem_of(error.status, {}, _seconds(said)) from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise UnreachableError(f"no WebSocket at {self._base} ({error})") from error
+            why = self._why(error)
+            raise UnreachableError(f"no WebSocket at {self._shown} ({why})") from error
         async with opened:
             yield opened
 
@@ -146,15 +163,14 @@ class Http:
         **body: Any,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One attempt; raises UnreachableError, or the problem that was answered."""
-        if self._open is None:
-            raise RuntimeError("use the client as a context manager")
+        session = _opened(self._open if silence is None else self._standing)
         patience = self._patience
         timeout = aiohttp.ClientTimeout(
             total=None,
             sock_connect=patience.connect,
             sock_read=patience.answer if silence is None else silence,
         )
-        asked = self._open.request(
+        asked = session.request(
             method, self._base + path, params=query, headers=headers, timeout=timeout, **body
         )
         try:
@@ -163,11 +179,14 @@ class Http:
                     raise await _problem(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
-            why = str(error) or type(error).__name__
+            why = self._why(error)
             raise UnreachableError(
-                f"no answer from {self._base} ({why}); is the server running there, and is the "
+                f"no answer from {self._shown} ({why}); is the server running there, and is the "
                 "address right?"
             ) from error
+
+    def _why(self, error: Exception) -> str:
+        return str(error).replace(self._base, self._shown) or type(error).__name__
 
     async def _not_followed(
         self,
@@ -187,18 +206,34 @@ class Http:
         location = response.headers.get("Location")
         if location is None:
             return (
-                f"{self._base} says that it is elsewhere, and not where; ask whoever runs it "
+                f"{self._shown} says that it is elsewhere, and not where; ask whoever runs it "
                 "for the address"
             )
         here = str(response.url.with_query(None))
         there = urljoin(here, location).partition("?")[0]
-        address = there.removesuffix(here.removeprefix(self._base))
+        address = there.removesuffix(here.removeprefix(self._shown))
         return f"the server is at {address}; use that address"
 
     @property
     def silence(self) -> float:
         """How long a stream may bring nothing."""
         return self._patience.silence
+
+
+def _parts(url: str) -> SplitResult:
+    """The parts of an address; raises ValueError, which has no password of one that is none."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.netloc and parts.port != 0:
+            return parts
+    said = url.rpartition("@")[2]
+    raise ValueError(f"{said!r} is no address; write it as http://127.0.0.1:8080")
+
+
+def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
+    if session is None:
+        raise RuntimeError("use the client as a context manager")
+    return session
 
 
 async def _problem(response: aiohttp.ClientResponse) -> ProblemError:

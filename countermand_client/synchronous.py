@@ -6,6 +6,7 @@ Nothing is done here: each method hands its call over, and each iterator asks fo
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import (
     AsyncGenerator,
@@ -64,8 +65,9 @@ class Client:
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
+        self._process = os.getpid()
         self._thread = threading.Thread(
-            target=self._loop.run_forever, name="countermand-client", daemon=True
+            target=_serve, args=(self._loop,), name="countermand-client", daemon=True
         )
         self._thread.start()
         self._run(self._client.__aenter__())
@@ -77,6 +79,10 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._is_elsewhere:
+            # Its connections, and what the loop waits by, belong to the process that has it.
+            self._loop = None
+            return
         loop = self._running
         self._run(_end_others())
         self._run(self._client.__aexit__(kind, error, trace))
@@ -264,7 +270,17 @@ class Client:
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             raise RuntimeError("use the client as a context manager")
+        if self._is_elsewhere:
+            raise RuntimeError(
+                "the client was opened in another process, where the thread of its loop has "
+                "stayed; open one in this process"
+            )
         return self._loop
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether this is a fork of the process that has opened it."""
+        return self._loop is not None and self._process != os.getpid()
 
     @property
     def _beside(self) -> asyncio.AbstractEventLoop:
@@ -302,7 +318,7 @@ class Client:
         """
         try:
             closing = asyncio.run_coroutine_threadsafe(work, self._running)
-        except RuntimeError:  # the client has ended, and all of it was closed
+        except RuntimeError:  # the client has ended, and all of it was closed; or is elsewhere
             work.close()
             return
         self._closing.add(closing)
@@ -358,6 +374,20 @@ class Live:
 
     def __iter__(self) -> Iterator[Message]:
         return self._client._each(self._live.messages())
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped.
+
+    A task that raises SystemExit, as a caller's source may, ends ``run_forever`` as well: whoever
+    waits for that task is told by the loop, if it goes on, and the others get their answers.
+    """
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            continue
+        return
 
 
 async def _next(source: AsyncGenerator[T, None]) -> T:

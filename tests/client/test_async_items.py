@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -120,6 +121,27 @@ async def test_what_the_source_raises_is_raised_and_nothing_of_a_block_is_sent()
             [block async for block in body.send()]
     assert isinstance(body.failure, LookupError)
     await body.close()
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_source_that_ends_the_program_does_not_end_a_task_of_ours(plain: bool) -> None:
+    """Such a task would end the event loop; it is left to whoever has asked for the items."""
+
+    def source() -> Iterator[Any]:
+        yield {"n": 0}
+        sys.exit("no more")
+
+    async def async_source() -> AsyncIterator[Any]:
+        for item in source():
+            yield item
+
+    body = Replay(source() if plain else async_source())
+    with pytest.raises(RuntimeError, match="has raised SystemExit"):
+        [block async for block in body.send()]
+    with pytest.raises(SystemExit, match="no more"):
+        await body.whole()
+    await body.close()
+    assert body.failure is None
 
 
 async def test_an_item_that_is_no_json_is_named() -> None:

@@ -20,6 +20,7 @@ import pytest
 from aiohttp import web
 
 from countermand_client import Client, NotFoundError
+from countermand_client.bodies import Items
 from tests.acceptance.commands import environment
 from tests.client.stubs import ITEMS, JOB, answering, aside
 
@@ -151,6 +152,42 @@ async def test_asked_in_the_thread_of_its_loop_it_says_what_to_do_instead() -> N
         await talk(within_itself)
 
 
+def exits() -> Iterator[dict[str, int]]:
+    """Items of a script that ends itself."""
+    yield {"n": 1}
+    sys.exit("row 2 is bad")
+
+
+async def exits_later() -> AsyncIterator[dict[str, int]]:
+    for item in exits():
+        yield item
+
+
+async def exits_beside() -> AsyncIterator[dict[str, int]]:
+    """By a task of its own, which runs where the loop of the client does."""
+
+    async def end() -> None:
+        sys.exit("row 2 is bad")
+
+    yield {"n": 1}
+    await asyncio.ensure_future(end())
+
+
+@pytest.mark.parametrize("note", ["", "x" * 10_000], ids=["as they come", "read before"])
+@pytest.mark.parametrize("items", [exits, exits_later, exits_beside])
+async def test_a_source_that_ends_the_program_does_so_where_it_was_asked_for(
+    items: Callable[[], Items], note: str
+) -> None:
+    """And nobody else is left to wait for a loop that is gone."""
+
+    def import_rows(client: Client) -> str:
+        with pytest.raises(SystemExit, match="row 2 is bad"):
+            client.submit("o", items(), params={"note": note})
+        return client.job("a").job_id
+
+    assert await talk(import_rows) == "a"
+
+
 @pytest.mark.parametrize("asked", ["job", "submit", "stream"])
 async def test_an_error_leaves_no_cycle_that_holds_what_was_asked_for(asked: str) -> None:
     """Else a caller's items, and what they hold, live until the collector comes."""
@@ -269,6 +306,49 @@ def test_whoever_leaves_does_not_wait_for_a_source_that_blocks(script: str) -> N
         check=False,
     )
     assert (ended.stdout, ended.stderr, ended.returncode) == ("left\n", "", 0)
+
+
+FORKED = """
+import os, signal
+from countermand_client import Client, Patience, UnreachableError
+
+def ask(client):
+    try:
+        client.job("a")
+    except UnreachableError:
+        print("asked", flush=True)
+    except RuntimeError as error:
+        print(error, flush=True)
+
+once = Patience(attempts=1)
+with Client("http://127.0.0.1:1", patience=once) as client:
+    child = os.fork()
+    if child:
+        print(os.waitpid(child, 0)[1], flush=True)
+    else:
+        signal.alarm(20)
+    ask(client)
+if not child:
+    with Client("http://127.0.0.1:1", patience=once) as another:
+        ask(another)
+    os._exit(0)
+"""
+
+
+def test_one_that_is_taken_along_into_another_process_says_so() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED],
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    said, *others = ended.stdout.splitlines()
+    assert "opened in another process" in said
+    assert said.endswith("; open one in this process")
+    assert others == ["asked", "0", "asked"]  # there, and then here
 
 
 async def test_whoever_is_waiting_when_it_ends_is_told() -> None:

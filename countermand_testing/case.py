@@ -36,10 +36,10 @@ class Case:
     """An operation with items that all succeed after the jobs in ``given``, however often.
 
     ``operations`` are those of the plug-in, ``kind`` the one in question. ``given`` are run on
-    an empty database; ids begin at 1 in each table. ``items`` should be enough for several
-    chunks, six or so. Those of a record must come to the same in any order, as one whose worker
-    dies comes later, which no operation can help. ``failing`` are items that the model accepts
-    and the operation refuses.
+    an empty database; ids begin at 1 in each table. ``items`` have to be enough for several
+    chunks: six or so, three at least. Those of a record must come to the same in any order, as
+    one whose worker dies comes later, which no operation can help. ``failing`` are items that
+    the model accepts and the operation refuses.
 
     ``observe`` returns what effects outside have left, as anything that can be compared;
     ``reset`` undoes all of them before the next bench. ``ignore`` are columns that differ from

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from countermand_testing.bench import Bench
 from countermand_testing.case import Case, told
 from countermand_testing.faults import Crash, Faults
 from countermand_testing.malformed import malformed
@@ -45,8 +46,9 @@ TROUBLED_UNDO = Faults(
     crashes=(
         Crash(Failpoint.AFTER_CLAIM, 2),
         Crash(Failpoint.AFTER_COMPENSATION, 2),
-        Crash(Failpoint.BEFORE_UNDO_COMMIT, 2),
-        Crash(Failpoint.AFTER_UNDO_COMMIT, 3),
+        # What writes records only is undone in one transaction, however many chunks there are.
+        Crash(Failpoint.BEFORE_UNDO_COMMIT, 1),
+        Crash(Failpoint.AFTER_UNDO_COMMIT, 1),
     ),
     lost=0.1,
     repeated=0.2,
@@ -158,6 +160,7 @@ def check_dry_run(case: Case) -> None:
 
 def check_chunks(case: Case) -> None:
     """How items are cut into chunks changes neither their effect nor their results."""
+    _require_chunks(case)
     whole, parts = (_run(case, chunk_size=size) for size in ("auto", SMALL))
     case.require_same(
         {"results": parts[1], **parts[0]},
@@ -182,11 +185,13 @@ def check_order(case: Case) -> None:
 
 def check_redelivery(case: Case) -> None:
     """Deaths, lost and repeated messages and other workers change nothing of what comes out."""
+    _require_chunks(case)
     ids = case.operation.in_order
     with case.bench() as bench:
         case.prepare(bench)
         case.run(bench, TROUBLE, chunk_size=SMALL)
         troubled = case.world(bench, ids=ids)
+        _require_deaths(case, bench)
     case.require_same(
         troubled,
         _quiet(case, ids=ids, chunk_size=SMALL),
@@ -203,6 +208,7 @@ def check_undo(case: Case) -> None:
 
 def check_undo_redelivery(case: Case) -> None:
     """So it does when workers die over it and messages come twice or never."""
+    _require_chunks(case)
     _check_undo(
         case,
         TROUBLED_UNDO,
@@ -213,6 +219,7 @@ def check_undo_redelivery(case: Case) -> None:
 
 def check_cancellation(case: Case) -> None:
     """A job that is cancelled halfway ends, and what it has done until then can be undone."""
+    _require_chunks(case)
     with case.bench() as bench:
         case.prepare(bench)
         before = case.world(bench, versions=False)
@@ -294,11 +301,29 @@ def _check_undo(case: Case, faults: Faults, what: str) -> None:
             job.status == "rolled_back",
             f"{what}, and the job rolled_back; it is {job.status}: {_left(job.items)[:2]}",
         )
+        if faults.crashes:
+            _require_deaths(case, bench)
         if case.operation.reversible is Reversible.BEFORE_IMAGE and not case.operation.compensate:
             job.undo(faults)
             case.require_same(
                 case.world(bench, versions=False), done, "the undo of an undo restores"
             )
+
+
+def _require_chunks(case: Case) -> None:
+    """What is in one chunk is worked as one: nothing can come between."""
+    case.require(
+        len(case.items) > SMALL,
+        f"a case of {len(case.items)} items is one chunk at most, which shows nothing here; "
+        "give it six or so",
+    )
+
+
+def _require_deaths(case: Case, bench: Bench) -> None:
+    case.require(
+        bench.stages.deaths > 0,
+        "no worker has died over it, which shows nothing; give the case more items",
+    )
 
 
 def _left(views: list[ItemView]) -> list[ItemView]:

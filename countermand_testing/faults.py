@@ -57,11 +57,14 @@ class Deaths:
     def __init__(self, crashes: Sequence[Crash]) -> None:
         self._crashes = frozenset((crash.place, crash.nth) for crash in crashes)
         self._reached: Counter[Failpoint] = Counter()
+        self.happened = 0
 
     def is_here(self, place: Failpoint) -> bool:
         """Count one more arrival; whether it is to be the last."""
         self._reached[place] += 1
-        return (place, self._reached[place]) in self._crashes
+        here = (place, self._reached[place]) in self._crashes
+        self.happened += here
+        return here
 
 
 class Mortal(Failpoints):

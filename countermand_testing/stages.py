@@ -142,6 +142,11 @@ class BenchStages:
         """Whether slow items are being worked."""
         return any(process.slow.leased.in_flight for process in self._processes)
 
+    @property
+    def deaths(self) -> int:
+        """How many workers have died of the faults that happen now."""
+        return self._deaths.happened
+
     async def step(self) -> bool:
         """Deliver one message; false when there is none. Slow work goes on meanwhile."""
         if not self._bus:

@@ -24,9 +24,11 @@ from tests.kit.shop import (
     Booking,
     Letter,
     accounts,
+    book,
     operations,
     recall,
     sent,
+    unbook,
 )
 
 BROKEN: list[tuple[Check, Case]] = []
@@ -152,6 +154,18 @@ def _pay_back(_ctx: Context, _item: BaseModel, _result: object) -> UndoResult:
 async def pay(_ctx: Context, _item: Letter) -> Result:
     balance.append(1)
     return Done()
+
+
+def _take_off(ctx: Context, item: BaseModel, result: object) -> UndoResult:
+    balance.append(-1)
+    return unbook(ctx, item, result)
+
+
+@_like(ADD, suite.check_undo_redelivery, observe=lambda: sum(balance), reset=balance.clear)
+@operation("bank.tally", item=Booking, tables=[accounts], inverse=_take_off)
+def tally(ctx: Context, item: Booking) -> Result:
+    balance.append(1)
+    return book.apply(ctx, item)  # type: ignore[return-value] # it is not asynchronous
 
 
 def _all_at_the_last(ctx: Context, _item: BaseModel, _result: object) -> UndoResult:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Final
 
 from api.limits import Limits
 from api.problems import refused
+
+AGAIN_SECONDS: Final = 0.1
+"""After which those are ended that could not be when all were."""
 
 
 class Streams:
@@ -58,6 +62,11 @@ class Streams:
     def close(self) -> None:
         """End every stream at its next wait; its client comes back with the last id it saw."""
         self._closing = True
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
         for scope in self._open:
-            scope.reschedule(now)
+            # One that ends in this turn of the loop cannot be moved, nor one that is still being
+            # opened: Python 3.11 asserts that.
+            with suppress(RuntimeError, AssertionError):
+                scope.reschedule(loop.time())
+        if self._open:
+            loop.call_later(AGAIN_SECONDS, self.close)

@@ -269,5 +269,7 @@ def _say_who_calls(log: structlog.stdlib.BoundLogger, settings: Settings) -> Non
 
 def _refused(log: structlog.stdlib.BoundLogger, error: CountermandError) -> int:
     log.error("cannot_start", reason=error.message)
-    print(f"countermand: {error.message}", file=sys.stderr)  # noqa: T201 - before any log
+    # Where nobody can be told, the exit code tells it all the same.
+    with contextlib.suppress(OSError):
+        print(f"countermand: {error.message}", file=sys.stderr)  # noqa: T201 - before any log
     return CHILD_MISCONFIGURED

@@ -75,8 +75,12 @@ class Bucket(BaseModel):
     at: datetime | None = None
 
     def level(self, rate: float, now: datetime) -> float:
-        """The tokens at ``now``; a bucket that nobody has used has those of a tick."""
-        if self.at is None:
+        """The tokens at ``now``; a bucket that nobody has used has those of a tick.
+
+        So has one that was used later than now: the clock was set back, and what is left in it
+        would not grow before that moment comes again.
+        """
+        if self.at is None or (self.at - now).total_seconds() > BURST_SECONDS:
             return least(rate)
         passed = max((now - self.at).total_seconds(), 0.0)
         return min(self.tokens + rate * passed, max(rate * BURST_SECONDS, 1.0))

@@ -6,7 +6,7 @@ hundred. All functions are pure; a ``Ranges`` is never changed.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, starmap
@@ -52,7 +52,8 @@ class Ranges:
         return chain.from_iterable(starmap(range, self.spans))
 
     def __contains__(self, position: int) -> bool:
-        return any(first <= position < end for first, end in self.spans)
+        place = bisect_right(self.spans, position, key=itemgetter(0))
+        return place > 0 and position < self.spans[place - 1][1]
 
     def __or__(self, other: Ranges) -> Ranges:
         if not self.spans:

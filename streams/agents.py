@@ -121,8 +121,12 @@ def one_at_a_time(_app: faust.App, handle: Handle) -> Agent:
     """An agent that hands over each message when the one before it is done."""
 
     async def read(stream: Any) -> None:
-        async for event in stream.events():
-            await handle(event)
+        # Faust would acknowledge each when the next is asked for, or this ends amid it.
+        stream.enable_acks = False
+        with ending_the_process():
+            async for event in stream.events():
+                await handle(event)
+                await stream.ack(event)
 
     return read
 
@@ -134,7 +138,7 @@ def two_at_a_time(app: faust.App, handle: Handle) -> Agent:
         return cast("CurrentConsumer", app.consumer).forget_if_late(event.message)
 
     async def read(stream: Any) -> None:
-        # Faust would acknowledge each when the next is asked for, or this is cancelled.
+        # As above: acknowledged is what was handled.
         stream.enable_acks = False
 
         async def handle_and_acknowledge(event: Any) -> None:

@@ -181,7 +181,7 @@ class Compensator:
         """Store what has become of items; false when somebody else has the chunk by now."""
         if not found:
             return True
-        return await self._database.write(partial(self._note, chunk.claimed, found))
+        return await self._slow.leased.write(partial(self._note, chunk.claimed, found))
 
     def _note(self, claimed: Claimed, found: Sequence[Tried], connection: Connection) -> bool:
         if not chunk_store.held(connection, [claimed]):

@@ -119,10 +119,18 @@ class Decider:
         closed = outcomes.unrecorded(connection, job.id)
         if not closed:
             return
+        if self._works_in_turn(job):
+            closed = outcomes.in_turn(closed)
         job.record(self._own_stamp(), closed, self._failures(connection, job, closed))
         numbers = [chunk.chunk for chunk in closed]
         outcomes.mark_recorded(connection, job.id, numbers)
         chunk_store.close(connection, job.id, numbers)
+
+    def _works_in_turn(self, job: Job) -> bool:
+        """Whether what is open of a job is worked one chunk after another."""
+        kind = job.spec.operation
+        in_order = kind in self._registry and self._registry.get(kind).in_order
+        return in_order or job.status is JobStatus.ROLLING_BACK
 
     def _failures(
         self, connection: Connection, job: Job, closed: Sequence[ClosedChunk]

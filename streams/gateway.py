@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import Connection
@@ -47,7 +48,7 @@ from streams import topics
 from streams.admission import Admission
 from streams.awaiting import Waiting
 from streams.callers import Caller
-from streams.envelope import Outgoing, hint
+from streams.envelope import Outgoing, encode, hint
 from streams.failpoints import Failpoint, Failpoints
 from streams.marks import body_hash, command_hash, mark, submission
 from streams.quotas import UNBOUNDED, QuotaTable
@@ -144,6 +145,7 @@ class Gateway:
         check_spec(self._registry, spec)
         if spec.select is None:
             raise InvalidCommand("say which records by select", pointer="/select")
+        _check_size(spec)
         operation = self._registry.get(spec.operation)
         frozen = prepared(operation, spec.select, caller.tenant)
         body = body_hash(spec, "")
@@ -245,6 +247,7 @@ class Gateway:
         kinds = [step.operation for step in spec.steps]
         await self._admission.begin(caller, kinds, key, jobs=1 + len(kinds))
         check_steps(spec.steps)
+        _check_size(spec)
         sources = await self._receiver.receive_steps(caller, spec, lines, key)
         digests = ".".join("" if source is None else source.sha256 for source in sources)
         body, wanted = body_hash(spec, digests), self._ids.new()
@@ -352,6 +355,7 @@ class Gateway:
             actor=caller.actor,
             **said,
         )
+        _sendable(asked)
         if key is not None:
             await self._database.write(partial(self._keep, asked, key), lasting=False)
         return await self._decide(asked)
@@ -424,7 +428,7 @@ class Gateway:
     async def _decide(self, command: BaseCommand) -> Decision:
         expected = self._decided.expect(command.command_id)
         try:
-            await self._send(hint(command, topics.COMMANDS))
+            await self._send(_sendable(command))
             self._failpoints.reach(Failpoint.COMMAND_SENT)
             return (await self._decision(command.command_id, expected)).accepted()
         finally:
@@ -450,3 +454,35 @@ class Gateway:
             "the command was sent and is not decided yet; repeat it with the same "
             "Idempotency-Key, or look at the job"
         )
+
+
+def _check_size(spec: JobSpec) -> None:
+    """Raise InvalidCommand for a job or a batch that no message holds, whatever its items are."""
+    size, most = len(encode(spec)), topics.MAX_SPEC_BYTES
+    if size <= most:
+        return
+    if not spec.steps:
+        raise InvalidCommand(
+            f"the filter and what else is said of the job have {size} bytes, {most} are possible; "
+            "name fewer values, or submit several jobs",
+            pointer="/select",
+        )
+    ends = list(accumulate(len(encode(step)) for step in spec.steps))
+    step = next((n for n, end in enumerate(ends) if end > most), len(ends) - 1)
+    raise InvalidCommand(
+        f"the batch has {size} bytes without its items, {most} are possible, and up to this step "
+        f"it has {ends[step]}; submit fewer steps together, or store what is large in them "
+        "elsewhere and send a reference",
+        pointer=f"/steps/{step}",
+    )
+
+
+def _sendable(command: BaseCommand) -> Outgoing:
+    """A command as it is sent; raises InvalidCommand for more than a message holds."""
+    message = hint(command, topics.COMMANDS)
+    if len(message.value) > topics.MAX_MESSAGE_BYTES:
+        raise InvalidCommand(
+            f"what is asked has {len(message.value)} bytes as a message, "
+            f"{topics.MAX_MESSAGE_BYTES} are possible; ask it of fewer items at once"
+        )
+    return message

@@ -11,17 +11,25 @@ import contextlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
-from domain.errors import CountermandError
+from domain.errors import CountermandError, Unavailable
 from domain.ports import Clock
+from streams.loops import patiently
 from streams.stores import chunks as chunk_store
 from streams.stores.chunks import Claimed
 from streams.stores.database import Database
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+AGAIN_SECONDS = 0.25
+"""Between two tries while the database is away. Whoever has to do with a lease must be back before
+others are, who take a chunk once its lease has run out."""
 
 
 class Leased:
@@ -110,22 +118,44 @@ class Leased:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if held:
-            await self._database.write(lambda connection: chunk_store.hand_back(connection, held))
+            # Without the database they run out.
+            with contextlib.suppress(Unavailable):
+                await self._database.write(partial(chunk_store.hand_back, held=held))
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """As the database's, also once it is back: what was called for must not be lost with it.
+
+        Its fence decides what is written then. A cancellation ends the wait.
+        """
+        return await patiently(lambda: self._database.write(work), longest=AGAIN_SECONDS)
 
     async def _guarded(self, chunk: Claimed, work: Callable[[], Awaitable[None]]) -> None:
         """A chunk that cannot be finished is left to the sweep, with the reason in the log."""
         try:
-            async with kept(
-                self._database,
-                self._clock,
-                [chunk],
-                lease=self._lease,
-                heartbeat=self._heartbeat,
-                lost=partial(self._lost, asyncio.current_task()),
-            ):
-                await work()
-        except Exception:
+            await self._kept(chunk, work)
+        except Exception as error:
             log.exception("slow_chunk_left", job_id=chunk.job_id, chunk=chunk.chunk)
+            if _is_away(error):
+                # Nobody has died of it, so this start is no sign of what it does to workers.
+                await self.write(partial(chunk_store.hand_back, held=[chunk]))
+
+    async def _kept(self, chunk: Claimed, work: Callable[[], Awaitable[None]]) -> None:
+        async with kept(
+            self._database,
+            self._clock,
+            [chunk],
+            lease=self._lease,
+            heartbeat=self._heartbeat,
+            lost=partial(self._lost, asyncio.current_task()),
+        ):
+            await work()
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether something that we need was away, and the same would be well at another time."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_is_away, error.exceptions))
+    return isinstance(error, Unavailable)
 
 
 @contextlib.asynccontextmanager
@@ -149,22 +179,25 @@ async def kept(
     loop = asyncio.get_running_loop()
     end = loop.time() + longest
 
-    async def prolong() -> bool:
+    async def prolong() -> bool | None:
+        """Whether a lease is left; None while the database is away."""
         until = clock.now().timestamp() + lease
         with contextlib.suppress(CountermandError):
-            held = await database.write(
+            held = await database.write_beside(
                 lambda connection: chunk_store.prolong(connection, claimed, until), lasting=False
             )
             return bool(held)
-        return True
+        return None
 
     async def beat() -> None:
         while loop.time() < end:
             moved()
-            if not await prolong():
+            is_held = await prolong()
+            if is_held is False:
                 lost()
                 return
-            await asyncio.sleep(heartbeat)
+            # Once it is back, before the sweep finds a lease that has run out meanwhile.
+            await asyncio.sleep(heartbeat if is_held else min(heartbeat, AGAIN_SECONDS))
 
     async with contextlib.AsyncExitStack() as beating:
 

@@ -6,15 +6,19 @@ and, where it is traced, ``trace_id`` and ``span_id``; in threads it has not.
 Values are cut, line breaks and whatever steers a terminal are escaped, and what looks like a
 secret is blotted out, should it ever get here. Of an error the first line is told: a database
 repeats the row that it refuses in those that follow, and that is what callers sent.
+
+A line that cannot be written is left out, and whoever logged it goes on.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
@@ -50,8 +54,34 @@ _tracebacks = structlog.processors.ExceptionRenderer(
 )
 
 
+class _Lines(io.TextIOBase):
+    """A stream for lines that nobody's work depends on: what it cannot take is left out.
+
+    The disk of a log may be full, and whoever read it may have gone: most lines tell of a fault
+    that the process outlives, and it must outlive theirs as well. The next one is tried again.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        # There is none in a process that was started with its standard error closed.
+        self._stream = stream
+
+    def write(self, text: str, /) -> int:
+        """Write it, or leave it out; it counts as written."""
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Have written what is, if that can be."""
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.flush()
+
+
 def configure(level: str) -> None:
     """Set up logging for this process; called once, by its entry point."""
+    lines = cast(TextIO, _Lines(sys.stderr))
     number = logging.getLevelNamesMapping()[level.upper()]
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     render = structlog.processors.JSONRenderer(serializer=_encoded)
@@ -67,11 +97,11 @@ def configure(level: str) -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(lines),
         cache_logger_on_first_use=True,
     )
     # Libraries log by the standard library; their entries become lines of the same kind.
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[

@@ -20,12 +20,21 @@ LONGEST_PAUSE = 5.0
 T = TypeVar("T")
 
 
-async def patiently(step: Callable[[], Awaitable[T]], waits: Callable[[str], Awaitable[None]]) -> T:
-    """The result of a step of the start; what it needs may be away for as long as it likes.
+async def _to_nobody(_reason: str) -> None: ...
 
-    ``waits`` is told why after each try, the log when it is another reason.
+
+async def patiently(
+    step: Callable[[], Awaitable[T]],
+    waits: Callable[[str], Awaitable[None]] = _to_nobody,
+    *,
+    longest: float = LONGEST_PAUSE,
+) -> T:
+    """The result of a step; what it needs may be away for as long as it likes.
+
+    ``waits`` is told why after each try, the log when it is another reason; ``longest`` is the
+    longest pause between two tries in seconds.
     """
-    said, pause = "", FIRST_PAUSE
+    said, pause = "", min(FIRST_PAUSE, longest)
     while True:
         try:
             return await step()
@@ -36,7 +45,7 @@ async def patiently(step: Callable[[], Awaitable[T]], waits: Callable[[str], Awa
         said = reason
         await waits(reason)
         await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, longest)
 
 
 async def in_thread(function: Callable[[], T]) -> T:

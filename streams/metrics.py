@@ -73,6 +73,11 @@ class Metrics:
             "Chunks claimed again after a start without outcome.",
             "operation",
         )
+        self._killers = self._counter(
+            "countermand_chunk_killers",
+            "Chunks that are not begun again as they are: each worker of theirs has died.",
+            "operation",
+        )
         self._items = self._counter(
             "countermand_items", "Items of closed chunks.", "operation", "status"
         )
@@ -151,6 +156,11 @@ class Metrics:
         again = sum(chunk.starts > 1 for chunk in chunks)
         if again:
             self._again.labels(operation).inc(again)
+
+    def killed(self, operation: str, chunks: int) -> None:
+        """Chunks were closed by who found them: who has worked them is dead, and tells nothing."""
+        if chunks:
+            self._killers.labels(operation).inc(chunks)
 
     def closed(self, operation: str, chunks: Sequence[Claimed], rows: Sequence[OutcomeRow]) -> None:
         """The outcomes of chunks were stored."""

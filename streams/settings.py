@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -143,6 +143,15 @@ def _supported(address: str) -> str:
             "postgresql://USER@/NAME?host=HOST:PORT&host=HOST:PORT"
         )
     return address
+
+
+def _file_of(address: str) -> Path | None:
+    """The file of a SQLite address, as SQLAlchemy finds it; None where there is none."""
+    kind, _, rest = address.partition("://")
+    name, _, query = rest.removeprefix("/").partition("?")
+    if "uri" in parse_qs(query):
+        name = unquote(urlsplit(name).path)
+    return Path(name) if kind.startswith("sqlite") and name not in ("", ":memory:") else None
 
 
 def _broker(address: str) -> str:
@@ -311,6 +320,11 @@ class Settings(BaseSettings):
     def database_address(self) -> str:
         """The database's address with its password: to open it, and never to be shown."""
         return self._opening
+
+    @property
+    def database_file(self) -> Path | None:
+        """The file of a SQLite database; None for PostgreSQL, and for one in memory."""
+        return _file_of(self.database)
 
     @cached_property
     def broker_address(self) -> BrokerAddress:
@@ -510,6 +524,17 @@ def check_callers(settings: Settings, role: Role) -> None:
         raise SettingsInvalid(
             f"there are keys for tokens, and nobody would be asked for one; set {PREFIX}ACTORS="
             f"proven, or unset {PREFIX}TOKEN_SECRET_FILE and {PREFIX}JWKS"
+        )
+
+
+def check_memory(settings: Settings) -> None:
+    """Raise SettingsInvalid where a worker would be replaced before it takes no more work."""
+    budget, most = settings.worker_memory_budget, settings.worker_memory
+    if budget is not None and budget >= most:
+        raise SettingsInvalid(
+            f"{PREFIX}WORKER_MEMORY_BUDGET ({budget} MiB) must be less than {PREFIX}WORKER_MEMORY "
+            f"({most} MiB), at which the process is replaced with all its work in flight; make it "
+            "four fifths of that, or unset it"
         )
 
 

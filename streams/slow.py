@@ -60,10 +60,13 @@ class _Finished:
 class _Running:
     """A chunk at work: a task an item, the items that have begun, and what has ended.
 
+    ``counts`` are those of what is stored, ``news`` is set when they are more than was told.
     ``over`` is set when no more results are stored; ``cut`` are items that a drain cut off.
     """
 
     results: asyncio.Queue[_Finished]
+    counts: Counter[str] = field(default_factory=Counter)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     unstored: dict[int, asyncio.Event] = field(default_factory=dict)
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
@@ -192,12 +195,13 @@ class SlowPool:
         async with (
             self._recalls.watched(chunk) as called_back,
             cancelled_at_exit(running.give_back(called_back)),
+            cancelled_at_exit(self._tell_progress(control, chunk, running)),
             asyncio.TaskGroup() as group,
         ):
             if late:
                 called_back.set()
             wanted = len(items) - len(done)
-            saver = group.create_task(self._save(control, chunk, running.results, wanted))
+            saver = group.create_task(self._save(chunk, running, wanted))
             saver.add_done_callback(running.end)
             for position, item in items:
                 if position not in done:
@@ -220,7 +224,7 @@ class SlowPool:
     ) -> None:
         """Close a chunk, if it is still ours, and say so."""
         self.leased.closing()
-        row = await self._database.write(close)
+        row = await self.leased.write(close)
         if row is not None:
             self._metrics.closed(operation.kind, [chunk], [row])
             for message in self._closing_messages(control):
@@ -295,26 +299,27 @@ class SlowPool:
 
     # -- results as they come ----------------------------------------------------------
 
-    async def _save(
-        self, control: Control, chunk: Claimed, results: asyncio.Queue[_Finished], wanted: int
-    ) -> bool:
-        """Store results until all ``wanted`` are there; false when the fence has moved."""
-        counts: Counter[str] = Counter()
+    async def _save(self, chunk: Claimed, running: _Running, wanted: int) -> bool:
+        """Store results until all ``wanted`` are there; false when the fence has moved.
+
+        Those of calls that were paid for outlast a database that is away.
+        """
+        results = running.results
         while wanted > 0:
             batch = [await results.get()]
             while not results.empty():
                 batch.append(results.get_nowait())
             self._failpoints.reach(Failpoint.BEFORE_ITEM_RESULTS)
             rows = [finished.result for finished in batch if finished.result is not None]
-            if rows and not await self._database.write(partial(self._store, chunk, rows)):
+            if rows and not await self.leased.write(partial(self._store, chunk, rows)):
                 return False
             self._failpoints.reach(Failpoint.AFTER_ITEM_RESULTS)
             wanted -= len(batch)
             for finished in batch:
                 finished.stored.set()
-            counts.update(_kind_of(row.result) for row in rows)
+            running.counts.update(_kind_of(row.result) for row in rows)
             if wanted > 0:
-                await self._tell_progress(control, chunk, counts)
+                running.news.set()
         return True
 
     def _store(self, chunk: Claimed, batch: list[ItemResult], connection: Connection) -> bool:
@@ -359,12 +364,19 @@ class SlowPool:
 
     # -- messages ----------------------------------------------------------------------
 
-    async def _tell_progress(self, control: Control, chunk: Claimed, counts: Counter[str]) -> None:
-        """Worth no call that is under way: the next one says it all again."""
-        try:
-            await self._tell(self._progressed(control, chunk, counts))
-        except Unavailable as error:
-            log.warning("progress_untold", job_id=chunk.job_id, reason=error.message)
+    async def _tell_progress(self, control: Control, chunk: Claimed, running: _Running) -> None:
+        """Tell what is stored, again and again; cancelled when the chunk ends, which says it all.
+
+        Beside the storing, which waits for no broker. It is worth no call that is under way: the
+        next one says it all again.
+        """
+        while True:
+            await running.news.wait()
+            running.news.clear()
+            try:
+                await self._tell(self._progressed(control, chunk, running.counts))
+            except Unavailable as error:
+                log.warning("progress_untold", job_id=chunk.job_id, reason=error.message)
 
     async def _tell(self, message: Outgoing) -> None:
         """Send; whatever hinders that, as the end of this process, is no fault of a chunk."""

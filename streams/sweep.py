@@ -23,6 +23,7 @@ from streams.coordinator import Coordinator
 from streams.dispatching import work_message
 from streams.envelope import Outgoing, WorkMode
 from streams.killers import close_killer
+from streams.metrics import Metrics
 from streams.places import LivePlaces
 from streams.sick import Sick
 from streams.stores import children, outcomes, waits
@@ -91,6 +92,7 @@ class Sweep:
         claim_by: float,
         neglected: Neglected,
         look: Look,
+        metrics: Metrics | None = None,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -98,6 +100,7 @@ class Sweep:
         self._claim_by = claim_by
         self._neglected = neglected
         self._look = look
+        self._metrics = metrics or Metrics()
         self._unconfirmed: list[Again] = []
         self._waiting = [
             _InTurn(page, str, "")
@@ -171,7 +174,8 @@ class Sweep:
         killers = [chunk for chunk in late if chunk.is_killer]
         if killers:
             now = self._clock.now().timestamp()
-            await self._database.write(partial(self.close_killers, killers, now))
+            closed = await self._database.write(partial(self.close_killers, killers, now))
+            self._metrics.killed(killers[0].operation, closed)
             sent += await self._look(job_id)
         others = [chunk for chunk in late if not chunk.is_killer]
         return sent + await self._send_again(others) if others else sent
@@ -190,8 +194,8 @@ class Sweep:
             work_message(work, operation.system, in_order=in_order, mode=mode) for work in works
         ]
 
-    def close_killers(self, killers: list[Overdue], now: float, connection: Connection) -> None:
-        """Store the outcome of those that nobody works by now, within a transaction.
+    def close_killers(self, killers: list[Overdue], now: float, connection: Connection) -> int:
+        """Store the outcome of those that nobody works by now, within a transaction; how many.
 
         The last one first: what each returns goes to the head of the queue. Of undos the first
         one: those behind it give way to it, and have killed nobody.
@@ -201,6 +205,7 @@ class Sweep:
             late.reverse()
         for killer in late:
             close_killer(connection, killer, outcomes.sequence_at(self._clock.now()))
+        return len(late)
 
 
 def _start_over(connection: Connection) -> None:

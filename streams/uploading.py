@@ -77,7 +77,8 @@ async def received(
 ) -> tuple[UploadedItems, Rest]:
     """Store all parts but the last few, with their keys.
 
-    Raises InvalidCommand when there is no item, or there are too many, and QuotaExceeded.
+    Raises InvalidCommand when there is no item, there are too many, or what was stored of them
+    was cleaned away meanwhile, and QuotaExceeded.
     """
     cutter = PartCutter()
     waiting: list[Part] = []

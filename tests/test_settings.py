@@ -29,6 +29,7 @@ from streams.settings import (
     Settings,
     check_broker,
     check_callers,
+    check_memory,
     environment,
     load,
 )
@@ -666,6 +667,31 @@ def test_limits_are_read_by_name_and_wrong_ones_refused(monkeypatch: pytest.Monk
 def test_a_worker_s_budget_is_a_part_of_what_ends_it_unless_it_is_said() -> None:
     assert load(worker_memory=1000).memory_budget == 800 << 20
     assert load(worker_memory=1000, worker_memory_budget=300).memory_budget == 300 << 20
+
+
+@pytest.mark.parametrize("budget", [1000, 4096])
+def test_a_budget_above_what_ends_the_worker_is_refused(budget: int) -> None:
+    check_memory(load(worker_memory=1000, worker_memory_budget=999))
+
+    with pytest.raises(SettingsInvalid, match=rf"BUDGET \({budget} MiB\) must be less than"):
+        check_memory(load(worker_memory=1000, worker_memory_budget=budget))
+
+
+@pytest.mark.parametrize(
+    ("address", "file"),
+    [
+        ("sqlite:////srv/a%20b.db", "/srv/a%20b.db"),
+        ("sqlite+pysqlite:///a.db?timeout=3", "a.db"),
+        ("sqlite:///file:/srv/a%20b.db?mode=rw&uri=true", "/srv/a b.db"),
+        ("sqlite:///:memory:", None),
+        ("sqlite://", None),
+        ("postgresql://me@host/name", None),
+    ],
+)
+def test_the_file_of_a_database_is_the_one_that_sqlite_opens(
+    address: str, file: str | None
+) -> None:
+    assert load(database=address).database_file == (None if file is None else Path(file))
 
 
 async def test_the_longest_session_is_one_that_the_broker_s_client_takes() -> None:

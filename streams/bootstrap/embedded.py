@@ -1,7 +1,7 @@
 """Embedded: the whole engine in one process, over the broker in memory.
 
-A database, and the same Faust agents that run on Kafka. The process lock of the data
-directory proves that this is the only one, and on PostgreSQL its occupancy of the database.
+A database, and the same Faust agents that run on Kafka. The process locks of the data directory
+and of the SQLite file prove that this is the only one, or its occupancy of the PostgreSQL database.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -39,6 +40,7 @@ from streams.looking import LookingWorker
 from streams.loops import background, every, in_thread, patiently
 from streams.memory_messaging import InMemory
 from streams.places import LivePlaces
+from streams.process_lock import acquire_file
 from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.retaining import Retained
@@ -157,7 +159,7 @@ async def _prepared(base: Base, start: _Start) -> AsyncIterator[None]:
     says who is there, nobody's work is changed either.
     """
     database = base.database
-    first = not database.is_sqlite and await start.take(
+    first = database.is_sqlite or await start.take(
         lambda: database.read(tells_who_works), "it looks whether others work on the database"
     )
     async with _alone(base, start) if first else contextlib.nullcontext():
@@ -171,9 +173,16 @@ async def _prepared(base: Base, start: _Start) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def _alone(base: Base, start: _Start) -> AsyncIterator[None]:
-    """Nobody else works on the database meanwhile; of a SQLite file the process lock says so."""
+    """Nobody else works on the database meanwhile; of a SQLite file its own lock says so.
+
+    Another data directory may name the same file.
+    """
     if base.database.is_sqlite:
-        yield
+        with await start.take(
+            lambda: in_thread(partial(_file_lock, base.settings.database_file)),
+            "it looks whether others have the database",
+        ):
+            yield
         return
     folder = base.settings.data_dir
     name = f"{socket.gethostname()[:MOST_OF_HOST]}-{base.ids.new()}"
@@ -186,9 +195,17 @@ async def _alone(base: Base, start: _Start) -> AsyncIterator[None]:
         yield
 
 
+def _file_lock(file: Path | None) -> contextlib.AbstractContextManager[object]:
+    """Of a database in memory there is none, nor anybody else."""
+    return contextlib.nullcontext() if file is None else acquire_file(file)
+
+
 @contextlib.asynccontextmanager
 async def _engine(base: Base, start: _Start) -> AsyncIterator[Engine]:
-    heads = await in_thread(partial(audit.open_heads, base.settings.data_dir, base.database))
+    heads = await start.take(
+        lambda: in_thread(partial(audit.open_heads, base.settings.data_dir, base.database)),
+        "it compares the signed heads with the trail",
+    )
     broker = _broker(base.registry)
     apps = {name: _app(name, broker) for name in StageName}
     send = Sender(apps[StageName.COORDINATOR], base.tracing)
@@ -223,6 +240,7 @@ async def _engine(base: Base, start: _Start) -> AsyncIterator[Engine]:
         claim_by=base.settings.claim_by,
         neglected=undriven(coordinator, places),
         look=coordinator.look,
+        metrics=base.metrics,
     )
     slow = parts.slow_pool(base, send)
     intake = parts.intake(base, slow)

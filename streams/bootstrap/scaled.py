@@ -47,7 +47,7 @@ from streams.loops import (
     in_thread,
     to_its_end,
 )
-from streams.process_lock import ProcessLock, attempt
+from streams.process_lock import SIGNS, ProcessLock, attempt
 from streams.prompting import Prompter
 from streams.queries import Queries
 from streams.relay import LiveRelay
@@ -146,7 +146,7 @@ async def api(
             yield Engine(
                 gateway=parts.gateway(base, send, waiting),
                 queries=queries,
-                trail=Trail(base.database, queries, partial(audit.known_heads, settings.data_dir)),
+                trail=Trail(base.database, queries, partial(audit.live_heads, settings.data_dir)),
                 hub=hub,
                 tail=tail,
                 broadcasts=spoken,
@@ -444,6 +444,7 @@ def _owned(
         claim_by=base.settings.claim_by,
         neglected=places.entitled,
         look=parts.hinting(base.ids),
+        metrics=base.metrics,
     )
     seconds, signed = base.settings.sweep, partial(audit.known_heads, base.settings.data_dir)
     return [
@@ -480,13 +481,21 @@ async def _signing(base: Base, unsigned: asyncio.Event, held: ProcessLock | None
         signer = audit.Signer(folder, base.database)
         rules = audit.RuleSigner(folder, base.database)
         base.metrics.signs(lambda: signer.unwritten + rules.unwritten)
+        sign = partial(_sign, signer, held)
         await _together(
             [
-                at_news(unsigned, partial(in_thread, signer.sign), pause=SIGNING_PAUSE),
+                at_news(unsigned, sign, pause=SIGNING_PAUSE),
                 every(base.settings.sweep, partial(in_thread, rules.sign)),
                 every(3600.0, partial(in_thread, signer.compact)),
             ]
         )
+
+
+async def _sign(signer: audit.Signer, held: ProcessLock) -> None:
+    """Sign what there is; from then on an `api` that shares the directory looks at the heads."""
+    await in_thread(signer.sign)
+    # Not in the thread, which may go on when the lock was released.
+    held.note(SIGNS)
 
 
 # -- a worker's ----------------------------------------------------------------------------
@@ -518,7 +527,7 @@ async def _beat(base: Base, intake: Intake, here: WorkerRow, apps: Sequence[Any]
     holds = tuple({} if app.should_stop else faust_apps.held(app) for app in apps)
     now, row = base.clock.now().timestamp(), replace(intake.told(measured(here)), holds=holds)
     # What is on its way when the worker has ended would come after it was taken away.
-    await to_its_end(base.database.write(lambda connection: beat(connection, row, now)))
+    await to_its_end(base.database.write_beside(lambda connection: beat(connection, row, now)))
 
 
 async def _leave(base: Base, here: WorkerRow, vitals: Vitals) -> None:

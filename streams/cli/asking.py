@@ -10,9 +10,9 @@ import http.client
 import json
 import os
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
-from domain.errors import InvalidCommand
+from streams.cli.address import parts_of, shown
 from streams.cli.exits import Problem, ProblemDetails, Unreachable
 
 READY = "/health/ready"
@@ -27,15 +27,13 @@ def readiness(url: str, timeout: float) -> str:
         Problem: It refused to answer.
         Unreachable: Nobody answers.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise InvalidCommand(f"{url!r} is no address; write it as http://127.0.0.1:8080")
+    parts = parts_of(url)
     try:
         status, content = _got(parts, timeout)
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(
-            f"no answer from {url} ({_words(error)}); does a process of Countermand run there? "
-            "Another address goes into --url or COUNTERMAND_URL"
+            f"no answer from {shown(url)} ({_words(error)}); does a process of Countermand run "
+            "there? Another address goes into --url or COUNTERMAND_URL"
         ) from error
     if status == http.client.OK:
         return ""
@@ -55,7 +53,7 @@ def _got(parts: SplitResult, timeout: float) -> tuple[int, bytes]:
     """Status and body. Proxies of the environment are for other hosts than a container's own."""
     secure = parts.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = kind(parts.netloc, timeout=timeout)
+    connection = kind(parts.netloc.rpartition("@")[2], timeout=timeout)
     try:
         connection.request("GET", parts.path.rstrip("/") + READY)
         response = connection.getresponse()
@@ -73,6 +71,8 @@ def _document(content: bytes) -> dict[str, Any]:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, http.client.InvalidURL):
+        return "it is no address"
     number = getattr(error, "errno", None)
     if isinstance(error, TimeoutError):
         return "it took too long"

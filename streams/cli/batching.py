@@ -46,6 +46,8 @@ def batch(
 
 
 def _read(name: str) -> str:
+    if name == STANDARD_INPUT and sys.stdin is None:
+        raise InvalidCommand("standard input is closed; name a file")
     try:
         if name == STANDARD_INPUT:
             return sys.stdin.buffer.read().decode()

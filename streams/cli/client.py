@@ -17,12 +17,13 @@ from collections.abc import (
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urljoin
 
 import aiohttp
 
 from countermand_client.sse import EventParser, ServerEvent
 from domain.errors import CountermandError, InvalidCommand
+from streams.cli.address import parts_of, shown
 from streams.cli.documents import (
     ErrorGroupDocument,
     ItemDocument,
@@ -69,10 +70,9 @@ class Client:
     def __init__(
         self, url: str, patience: Patience | None = None, *, actor: str = "", token: str = ""
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise InvalidCommand(f"{url!r} is no address; write it as http://127.0.0.1:8080")
+        parts_of(url)
         self._base = url.rstrip("/")
+        self._named = shown(self._base)
         self._headers = {"Countermand-Actor": actor} if actor else {}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -326,7 +326,7 @@ class Client:
 
     def _stranger(self) -> Stranger:
         return Stranger(
-            f"something else than Countermand answers at {self._base} (a proxy, or a page to log "
+            f"something else than Countermand answers at {self._named} (a proxy, or a page to log "
             "in?); check the address in --url or COUNTERMAND_URL"
         )
 
@@ -357,7 +357,7 @@ class Client:
             if failure is not None:
                 raise failure from None
             raise Unreachable(
-                f"no answer from {self._base} ({_reason(error)}); is `countermand serve` running "
+                f"no answer from {self._named} ({_reason(error)}); is `countermand serve` running "
                 "there? Another address goes into --url or COUNTERMAND_URL",
                 unheard=isinstance(error, _UNHEARD),
             ) from error
@@ -372,7 +372,7 @@ class Client:
         there, _, rest = place.rpartition(path)
         there = there if there and rest[:1] in ("", "?") else place
         return InvalidCommand(
-            f"{self._base} sends on to another address: the server is at {there}; put that "
+            f"{self._named} sends on to another address: the server is at {shown(there)}; put that "
             "address into --url or COUNTERMAND_URL"
         )
 
@@ -426,4 +426,6 @@ def _reason(error: Exception) -> str:
         return "there is no host of that name"
     if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
         return os.strerror(error.os_error.errno)
+    if isinstance(error, aiohttp.InvalidURL):
+        return "it is no address"
     return str(error) or type(error).__name__

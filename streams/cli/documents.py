@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
-WELL = frozenset({"completed", "rolled_back", "archived"})
-"""Statuses at rest that are what somebody asked for."""
-
 
 class CountsDocument(TypedDict):
     """How many items are where; the statuses add up to ``total``."""
@@ -172,5 +169,31 @@ class PreviewDocument(TypedDict):
 
 
 def went_well(job: JobDocument) -> bool:
-    """Whether the job came to rest with nothing left to look at."""
-    return job["status"] in WELL and job["counts"]["conflict"] == 0
+    """Whether all of the job was done, and stands."""
+    return _ended_as(job) == "completed" and job["counts"]["conflict"] == 0
+
+
+def was_put_back(job: JobDocument) -> bool:
+    """Whether all that the job had done was put back, whoever wanted that."""
+    return _ended_as(job) == "rolled_back" and job["counts"]["conflict"] == 0
+
+
+def undo_went_well(job: JobDocument) -> bool:
+    """Whether an undo has put all back, or that of an undo has done all again."""
+    return was_put_back(job) or went_well(job)
+
+
+def rests_well(job: JobDocument) -> bool:
+    """Whether nothing is left to look at, for somebody who does not say what was asked for.
+
+    A job that puts itself back has failed items, or some that it never came to: by that it is
+    told from one that was undone.
+    """
+    counts = job["counts"]
+    return went_well(job) or (was_put_back(job) and not counts["failed"] + counts["skipped"])
+
+
+def _ended_as(job: JobDocument) -> str:
+    """The job's status; of one that was put away, the one in which it had ended."""
+    put_away = job.get("archived") if job["status"] == "archived" else None
+    return put_away["was"] if put_away else job["status"]

@@ -7,6 +7,9 @@
     ├── Unreachable               3, no server, or none any more
     ├── Stranger                  2, something else answers at the address
     └── Unavailable               3, repeat it later
+
+Output that cannot be written is 4. A pipe whose reader has gone is 141, where it is not a stream
+of which somebody has seen enough: a check or a job that was followed may not have gone well.
 """
 
 from __future__ import annotations
@@ -21,6 +24,10 @@ FAILED = 1
 """The job failed, was cancelled, or has errors or conflicts; or a check did not hold."""
 USAGE = 2
 UNREACHABLE = 3
+UNWRITTEN = 4
+"""Standard output could not be written; what was asked for may be done all the same."""
+UNREAD = 141
+"""The reader of the output went away: as of a program that SIGPIPE has ended."""
 
 NOT_NOW = frozenset({408, 425, 429})
 """Statuses below 500 that say nothing of the request itself: it may be repeated as it is."""

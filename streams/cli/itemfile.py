@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import threading
+from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, asynccontextmanager
@@ -115,6 +116,8 @@ class _Unbuffered:
 def open_items(name: str) -> BinaryIO:
     """The file, or standard input for ``-``; raises InvalidCommand when it cannot be read."""
     if name == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise InvalidCommand("standard input is closed; name a file of items")
         if sys.stdin.isatty():
             say("reading items from the terminal, one JSON object a line; Ctrl-D ends them")
         return sys.stdin.buffer
@@ -128,13 +131,15 @@ async def ndjson(source: Readable, name: str) -> Blocks:
     """The items as blocks of NDJSON.
 
     A file that begins with ``[``, or is named .json, is one JSON document: a list of items,
-    or an object with ``items``; it is read as a whole. All else goes on as it is: a line
-    that is no JSON becomes a failed item, which the server reports.
+    or an object with ``items``; it is read as a whole. All else goes on as it is, but for a
+    byte order mark before it: a line that is no JSON becomes a failed item, which the server
+    reports.
     """
     try:
         block = await _beside(partial(_filled, source, BLOCK))
         # A terminal has no end that stays: who reads again waits for another Ctrl-D.
         ended = len(block) < BLOCK
+        block = block.removeprefix(BOM_UTF8)
         if _is_document(block, name):
             rest = b"" if ended else await _beside(source.read)
             for lines in _listed(block + rest, name):

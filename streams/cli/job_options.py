@@ -71,9 +71,13 @@ def moment_of(option: str, text: str) -> str:
         return ""
     try:
         moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.astimezone()).isoformat()
     except ValueError:
         raise InvalidCommand(f"{option} {text}: write it as 2026-12-24T18:00") from None
-    return (moment if moment.tzinfo else moment.astimezone()).isoformat()
+    except OverflowError:
+        raise InvalidCommand(
+            f"{option} {text}: no clock shows that; to have none, leave {option} out"
+        ) from None
 
 
 def read_json(option: str, text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -38,7 +39,7 @@ from streams.cli import (
     webhooks,
 )
 from streams.cli.options import FLAG
-from streams.cli.output import say
+from streams.cli.output import give_up_output, is_unwritten, say
 from streams.cli.verb import Verb
 
 HELP = """Bulk operations on records that can be watched live, audited and undone.
@@ -53,6 +54,8 @@ Exit codes:
   1  a followed job failed, was cancelled, or has errors or conflicts; a check did not hold
   2  something must be changed first: options, input, the job's status
   3  no server answers, or not now
+  4  standard output could not be written; what was asked for may be done all the same
+  141  whoever read the output went away before its end, likewise
 """
 
 app = typer.Typer(
@@ -64,6 +67,7 @@ app = typer.Typer(
 
 JOBS = "Jobs"
 SERVER = "Server and data"
+STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 
 
 def _version(wanted: bool) -> None:
@@ -128,13 +132,51 @@ for group in (app, *GROUPS.values()):
 
 
 def main() -> None:
-    """Run the command line; errors of ours become their words and an exit code."""
+    """Run the command line; errors of ours, and of its output, become words and an exit code."""
     try:
-        app()
+        _run()
     except CountermandError as error:
         for line in (f"countermand: {error.message}", *getattr(error, "__notes__", ())):
             say(line)
         sys.exit(exits.code_of(error))
+    except OSError as error:
+        if not is_unwritten(error):
+            raise
+        sys.exit(_unwritten(error))
+
+
+def _run() -> None:
+    """Run it, and write what it has to say; raises OSError where that cannot be."""
+    _have_streams()
+    try:
+        app()
+    except SystemExit as ended:
+        # What typer and rich make of a pipe whose reader has gone is 1: "the job failed".
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise ended.__context__ from None
+        sys.stdout.flush()
+        raise
+
+
+def _have_streams() -> None:
+    """Have standard streams lead nowhere that were closed before we began, as by ``>&-``.
+
+    A file or a socket of ours would get the number of such a one, and what is said to it.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        os.set_inheritable(number, True)
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(STANDARD_OUTPUT, "w", encoding="utf-8")
+
+
+def _unwritten(error: OSError) -> int:
+    """The exit code when standard output takes nothing more."""
+    give_up_output()
+    if isinstance(error, BrokenPipeError):
+        return exits.UNREAD
+    say(f"countermand: cannot write to standard output ({error.strerror})")
+    return exits.UNWRITTEN
 
 
 if __name__ == "__main__":

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from domain.errors import InvalidCommand
 
+_UNWRITTEN = frozenset(
+    {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN}
+)
+"""Why a file that is open takes nothing more."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -28,8 +34,42 @@ def emit(document: Any) -> None:
 
 
 def say(sentence: str) -> None:
-    """A message for people, to standard error."""
-    print(plain(sentence), file=sys.stderr, flush=True)
+    """A message for people, to standard error; see :func:`complain`."""
+    complain(plain(sentence))
+
+
+def complain(line: str) -> None:
+    """A line to standard error; one that cannot be written ends nothing."""
+    # Without a standard error print() would take standard output.
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def told_otherwise(sentence: str) -> Iterator[None]:
+    """Results of what is done by now; ``sentence`` is said where they cannot be written."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError:
+        say(sentence)
+        raise
+
+
+def is_unwritten(error: OSError) -> bool:
+    """Whether it says that standard output takes nothing more; files have a name in theirs."""
+    return error.filename is None and error.errno in _UNWRITTEN
+
+
+def give_up_output() -> None:
+    """Have standard output lead nowhere from now on.
+
+    The interpreter flushes it once more at its end; there must be something to take that.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 @contextmanager
@@ -39,19 +79,37 @@ def pipe_may_close() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more at its end; there must be something to take it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when all is written; until then, and if not, there is none new."""
-    part = path.with_name(f"{path.name}.part")
+    """A file that gets its name when all is written; until then, and if not, there is none new.
+
+    Of several that write one name at a time, the last to end has it. A link stays, and leads to
+    the new file; a pipe or a device is written itself. Raises InvalidCommand when it cannot be.
+    """
     try:
-        with part.open("wb") as file:
+        with _to_be_written(path) as file:
             yield file
-        part.replace(path)
     except OSError as error:
         raise InvalidCommand(f"cannot write {path} ({error.strerror})") from None
+
+
+def _to_be_written(path: Path) -> AbstractContextManager[BinaryIO]:
+    special = path.exists() and not path.is_file()
+    return path.open("wb") if special else _draft_of(path)
+
+
+@contextmanager
+def _draft_of(path: Path) -> Iterator[BinaryIO]:
+    """A file of nobody else's, beside the one whose name it gets at the end."""
+    target = Path(os.path.realpath(path))
+    draft = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    file = draft.open("xb")
+    try:
+        with file:
+            yield file
+        draft.replace(target)
     finally:
-        part.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import typer
 
-from streams.cli.output import emit, say
+from streams.cli.output import emit, say, told_otherwise
 
 HOUR = 3600
 Overlap = Annotated[
@@ -44,11 +44,13 @@ class Holders:
 
     def _tell(self, made: dict[str, Any], *, as_json: bool) -> None:
         """The secret alone on standard output, so that it can be put into a file."""
-        if as_json:
-            emit(made)
-            return
-        say(f"{self.line(made)}; the secret is not shown again")
-        print(made[self.secret])
+        lost = f"{self.line(made)}; its secret is lost with that: give it another one"
+        with told_otherwise(lost):
+            if as_json:
+                emit(made)
+                return
+            say(f"{self.line(made)}; the secret is not shown again")
+            print(made[self.secret])
 
 
 def asked(url: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.errors import InvalidCommand
+from streams.cli.documents import undo_went_well, went_well
 from streams.cli.drafting import edited
 from streams.cli.job_options import read_json, was_given
 from streams.cli.options import (
@@ -406,5 +407,6 @@ def _steer(
 ) -> None:
     from streams.cli.session import talk
 
+    well = undo_went_well if verb == "undo" else went_well
     job = talk(url, lambda client: client.command(job_id, verb, reason, more, key=key))
-    report(job, url, watch=watch, as_json=as_json)
+    report(job, url, watch=watch, as_json=as_json, well=well)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,19 +18,22 @@ from sqlalchemy.engine import make_url
 from domain.errors import DataDirectoryUnusable, SettingsInvalid
 from streams import secret_files
 from streams.lasting_names import keep_names
-from streams.process_lock import acquire
+from streams.process_lock import acquire, acquire_file
 from streams.settings import Settings
 from streams.stores import migrate, privileges, sealing
 from streams.stores.database import Database
 from streams.stores.privileges import Permitted
 
+_SECRETS_BEHIND = re.compile(r"([?&](?:\w*password|\w*secret|scram_\w+_key)=)[^&]*")
+"""What PostgreSQL's client takes of secrets behind the ``?`` of an address."""
+
 
 def place(settings: Settings) -> str:
-    """The file of an SQLite database, else the address without its password."""
+    """The file of an SQLite database, else the address without what is secret in it."""
     url = make_url(settings.database)
     if url.get_backend_name() == "sqlite" and url.database:
         return url.database
-    return url.render_as_string(hide_password=True)
+    return _SECRETS_BEHIND.sub(r"\1***", url.render_as_string(hide_password=True))
 
 
 @contextmanager
@@ -161,9 +165,12 @@ def upgraded(settings: Settings) -> str:
     """
     from streams.bootstrap import installed_operations, migrated
 
-    with opened(settings) as database:
-        with acquire(settings.data_dir) if database.is_sqlite else nullcontext():
-            migrated(database, installed_operations())
+    with opened(settings) as database, ExitStack() as alone:
+        if database.is_sqlite:
+            alone.enter_context(acquire(settings.data_dir))
+        if settings.database_file is not None:
+            alone.enter_context(acquire_file(settings.database_file))
+        migrated(database, installed_operations())
         return migrate.head()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from streams.cli import exits
-from streams.cli.documents import JobDocument, went_well
+from streams.cli.documents import JobDocument, rests_well, was_put_back, went_well
 from streams.cli.job_options import (
     Described,
     moment_of,
@@ -18,7 +19,7 @@ from streams.cli.job_options import (
     with_attempts,
 )
 from streams.cli.options import DEFAULT_URL, FLAG, STANDARD_INPUT, AsJson, JobId, Url, Watch
-from streams.cli.output import emit, say
+from streams.cli.output import emit, say, told_otherwise
 
 
 def submit(  # noqa: PLR0913 - the options of a command
@@ -153,6 +154,7 @@ def watch(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
     """Follow a job to its end: a bar, or plain lines when no terminal shows them.
 
     Goes on by itself after a lost connection. Ctrl-C ends the watching, not the job.
+    A job that was undone is well too, unless items of it had failed or were skipped.
 
     \b
     Examples:
@@ -163,35 +165,52 @@ def watch(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
     from streams.cli.session import talk
 
     job = talk(url, lambda client: client.job(job_id))
-    report(job, url, watch=True, as_json=as_json)
+    report(job, url, watch=True, as_json=as_json, well=rests_well)
 
 
-def report(job: JobDocument, url: str, *, watch: bool, as_json: bool) -> None:
+def report(
+    job: JobDocument,
+    url: str,
+    *,
+    watch: bool,
+    as_json: bool,
+    well: Callable[[JobDocument], bool] = went_well,
+) -> None:
     """Show the job that a command answered with; with ``watch`` follow it to its end.
 
-    Then the exit code says whether all of it went well.
+    Then the exit code says whether all of it went well, as ``well`` judges the job at rest.
     """
     if not watch:
-        if as_json:
-            emit(job)
-        else:
-            print(job["job_id"])
-            deadline = job.get("deadline")
-            if deadline and deadline["warning"]:
-                say(f"warning: {deadline['warning']}")
-            say(f"{job['status']}; {_next(job)}")
+        with told_otherwise(f"job {job['job_id']}"):
+            if as_json:
+                emit(job)
+            else:
+                print(job["job_id"])
+        if not as_json:
+            _say_more(job)
         return
     from streams.cli.following import watched
     from streams.cli.session import talk
 
     say(f"job {job['job_id']}")
-    last = talk(url, lambda client: watched(client, job, as_json=as_json))
+    with told_otherwise(f"the job goes on: countermand watch {job['job_id']}"):
+        last = talk(url, lambda client: watched(client, job, as_json=as_json))
     if last["counts"]["failed"]:
         say(f"failed items by reason: countermand errors {job['job_id']}")
     if last["counts"]["conflict"]:
         say(f"items in conflict: countermand items {job['job_id']} --status conflict")
-    if not went_well(last):
-        raise typer.Exit(exits.FAILED)
+    if well(last):
+        return
+    if was_put_back(last):
+        say("the job was rolled back: nothing of it stands")
+    raise typer.Exit(exits.FAILED)
+
+
+def _say_more(job: JobDocument) -> None:
+    deadline = job.get("deadline")
+    if deadline and deadline["warning"]:
+        say(f"warning: {deadline['warning']}")
+    say(f"{job['status']}; {_next(job)}")
 
 
 def _next(job: JobDocument) -> str:

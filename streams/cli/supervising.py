@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 
-from streams.cli.output import emit, say
+from streams.cli.output import complain, emit, give_up_output, say
 from streams.process_lock import ProcessLock, acquire
 from streams.roles import Role
-from streams.settings import Settings, check_broker, check_callers, environment
+from streams.settings import Settings, check_broker, check_callers, check_memory, environment
 from streams.supervised import NO_LOCK
 from streams.supervisor import MIB, ChildPipes, Limits, Supervisor, listen, url_of
 
@@ -34,10 +34,12 @@ def supervise(
     """Serve until a signal, or the end of the input, asks to stop; returns the exit code.
 
     Raises DataDirectoryUnusable when the directory is held, SettingsInvalid when the port is, when
-    others reach a server that asks nobody who calls, or when it would not use its broker.
+    others reach a server that asks nobody who calls, or when it would not use its broker or its
+    memory.
     """
     check_callers(settings, role)
     check_broker(settings, role)
+    check_memory(settings)
     with _held(settings, role) as lock, listen(settings.host, settings.port) as listener:
         descriptors = (listener.fileno(), *([] if lock is None else [lock.fileno()]))
 
@@ -70,7 +72,7 @@ def _held(settings: Settings, role: Role) -> AbstractContextManager[ProcessLock 
 
 def _say_of_the_engine(sentence: str) -> None:
     """To who looks on in words, and else as a line of the log, which its engine writes too."""
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         say(f"countermand: {sentence}")
         return
     entry = {
@@ -79,16 +81,27 @@ def _say_of_the_engine(sentence: str) -> None:
         "level": "warning",
         "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
     }
-    print(json.dumps(entry, ensure_ascii=False), file=sys.stderr, flush=True)
+    complain(json.dumps(entry, ensure_ascii=False))
 
 
 def _stop_at_end_of_input() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+    # One that was closed before we began, or whose terminal has gone, has ended.
+    with suppress(OSError):
+        while sys.stdin is not None and os.read(sys.stdin.fileno(), 4096):
+            pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _say_ready(role: Role, url: str, settings: Settings, *, as_json: bool) -> None:
+    try:
+        _print_ready(role, url, settings, as_json=as_json)
+    except OSError as error:
+        # Its callers wait for the engine, and nobody for these lines.
+        give_up_output()
+        _say_of_the_engine(f"it is ready, and cannot say so at its output ({error.strerror})")
+
+
+def _print_ready(role: Role, url: str, settings: Settings, *, as_json: bool) -> None:
     if as_json:
         emit({"url": url})
     elif role.serves_callers:

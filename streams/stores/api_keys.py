@@ -83,7 +83,13 @@ def rotate(connection: Connection, row: KeyRow, secret: bytes, *, now: float, un
     connection.execute(
         update(api_keys)
         .where(api_keys.c.key_id == row.key_id)
-        .values(secret=secret, previous=row.secret, previous_until=until, rotated_at=now)
+        .values(
+            secret=secret,
+            # As it is by now: somebody may have rotated the key since its row was read.
+            previous=api_keys.c.secret,
+            previous_until=until,
+            rotated_at=now,
+        )
     )
 
 

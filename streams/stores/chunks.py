@@ -471,13 +471,17 @@ def _prolonged(connection: Connection, claimed: Claimed, until: float) -> bool:
 
 
 def hand_back(connection: Connection, held: Iterable[Claimed]) -> None:
-    """Give up leases on the way out; such a start does not count."""
+    """Give up leases on the way out; such a start does not count.
+
+    Once: who does not hear of the commit, and tries again, gives nothing back a second time.
+    """
     for claimed in held:
         connection.execute(
             update(chunks)
             .where(
                 _is(claimed.job_id, claimed.chunk),
                 chunks.c.attempt == claimed.attempt,
+                chunks.c.starts == claimed.starts,
                 chunks.c.open,
             )
             .values(lease_until=None, claim_by=0.0, starts=chunks.c.starts - 1, worker=None)

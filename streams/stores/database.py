@@ -44,6 +44,7 @@ MORE_READING = WRITERS + 3
 """Connections that writers read on beside their transaction, threads of their own, and who asks
 whether the database answers."""
 MORE_WRITING = 2
+"""Of those who write beside all writers. Two, as one may have to wait for a lock."""
 CONNECTIONS = READERS + MORE_READING + WRITERS + MORE_WRITING + 1
 """Of a process at most; the last one listens."""
 CACHE_KIB = 16_384
@@ -82,6 +83,10 @@ _DAMAGED = ("malformed", "not a database", "file is encrypted")
 _REPEATABLE_SQLSTATES = {"40001", "40P01", "55P03"}
 _STOOD_STILL = "25P03"
 """The server ended a session that did nothing within a transaction."""
+_TAKES_NO_WRITES = "25006"
+"""read_only_sql_transaction: of a standby, or where somebody has set the database so."""
+_NOT_PERMITTED = "42501"
+"""insufficient_privilege."""
 
 
 class Database:
@@ -112,6 +117,11 @@ class Database:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         writers = 1 if self.is_sqlite else WRITERS
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="db-write")
+        self._beside = (
+            self._writers
+            if self.is_sqlite
+            else ThreadPoolExecutor(MORE_WRITING, thread_name_prefix="db-beside")
+        )
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="db-ask")
 
     async def read(self, work: Work[T], *, single: bool = False) -> T:
@@ -129,6 +139,13 @@ class Database:
         machine's only once a later commit was lasting: for what nobody outside is told before.
         """
         return await self._run(self._writers, partial(self.write_now, work, lasting=lasting))
+
+    async def write_beside(self, work: Work[T], *, lasting: bool = True) -> T:
+        """As ``write``, for short work that says that this process lives.
+
+        It waits behind no handler, however long all writers take; on SQLite it does, which has one.
+        """
+        return await self._run(self._beside, partial(self.write_now, work, lasting=lasting))
 
     async def answers(self) -> None:
         """Return when the database has answered; raises Unavailable when it is away.
@@ -162,7 +179,7 @@ class Database:
         return _repeated(lambda: self._write_once(work, lasting=lasting))
 
     def _read_once(self, engine: Engine, work: Work[T]) -> T:
-        with _translated(), engine.connect() as connection:
+        with _translated(reading=True), engine.connect() as connection:
             connection.execution_options(**{_READ: True})
             if self.is_sqlite:
                 with closing(connection.begin()):
@@ -190,6 +207,7 @@ class Database:
         """Wait for work under way, then close all connections."""
         self._readers.shutdown()
         self._writers.shutdown()
+        self._beside.shutdown()
         self._asking.shutdown()
         self._reading.dispose()
         self.engine.dispose()
@@ -309,6 +327,10 @@ def _postgres_there(
         raise exc.InvalidatePoolError from error
 
 
+class StoreForbidden(StoreUnavailable):
+    """The database gives too few rights, which is mended over there as a refused password is."""
+
+
 def _repeated(run: Callable[[], T]) -> T:
     """Run again, a few times, what met a lock or was overtaken; then it is unavailable."""
     for attempt in range(1, ATTEMPTS + 1):
@@ -322,14 +344,14 @@ def _repeated(run: Callable[[], T]) -> T:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*, reading: bool = False) -> Iterator[None]:
     """Driver errors as ours: what to repeat, what to wait for, what is broken."""
     try:
         yield
     except exc.IntegrityError:
         raise
     except exc.DBAPIError as error:
-        raise _ours(error) from error
+        raise _ours(error, reading=reading) from error
     except exc.PendingRollbackError as error:
         raise StoreUnavailable("the connection was lost; nothing was written") from error
     except exc.TimeoutError as error:
@@ -338,7 +360,7 @@ def _translated() -> Iterator[None]:
         ) from error
 
 
-def _ours(error: exc.DBAPIError) -> Exception:
+def _ours(error: exc.DBAPIError, *, reading: bool) -> Exception:
     reason = str(error.orig)
     if any(word in reason for word in _DAMAGED):
         return DataDirectoryUnusable(
@@ -351,13 +373,31 @@ def _ours(error: exc.DBAPIError) -> Exception:
             f"the disk cannot be used ({reason}); free some space, raise the limit to the size of "
             "files, or replace the disk; nothing was written"
         )
-    sqlstate = getattr(error.orig, "sqlstate", None)
-    if sqlstate == _STOOD_STILL:
-        return StoreUnavailable("the process stood still within a transaction; nothing was written")
-    if sqlstate in _REPEATABLE_SQLSTATES:
-        return _Repeat(f"the database reported a lock conflict ({reason})")
+    coded = _by_code(getattr(error.orig, "sqlstate", None), reason, reading=reading)
+    if coded is not None:
+        return coded
     if "locked" in reason:
         return _Repeat("the database is locked by another process; close it")
     if isinstance(error, exc.OperationalError | exc.InterfaceError):
         return StoreUnavailable(f"the database is away ({reason.splitlines()[0]})")
     return error
+
+
+def _by_code(sqlstate: str | None, reason: str, *, reading: bool) -> Exception | None:
+    """By PostgreSQL's code of the error; None for one that says nothing to us."""
+    if sqlstate == _STOOD_STILL:
+        return StoreUnavailable("the process stood still within a transaction; nothing was written")
+    # A reader that writes is a fault of ours, and would be refused for ever.
+    if sqlstate == _TAKES_NO_WRITES and not reading:
+        return StoreUnavailable(
+            "the database takes no writes now; see whether it is a standby, or was made read-only "
+            "as its disk is nearly full; nothing was written"
+        )
+    if sqlstate == _NOT_PERMITTED:
+        return StoreForbidden(
+            f"who signs in at the database may not do what is needed ({reason.splitlines()[0]}); "
+            "run `countermand db permit` as the owner of the tables; nothing was written"
+        )
+    if sqlstate in _REPEATABLE_SQLSTATES:
+        return _Repeat(f"the database reported a lock conflict ({reason})")
+    return None

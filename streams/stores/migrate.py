@@ -11,19 +11,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, String, Table, column, exc, inspect, select, table, text
+from sqlalchemy import Connection, String, Table, column, inspect, select, table, text
 from sqlalchemy.schema import sort_tables
 
 from domain.errors import DataDirectoryUnusable
 from streams.stores import declared, migrations
-from streams.stores.database import Database
+from streams.stores.database import Database, StoreForbidden
 
 VERSION_TABLE = "alembic_version"
 
 _LOCK = 0x636F756E746572
 _WAIT_SECONDS = 60
-_NOT_PERMITTED = "42501"
-"""PostgreSQL's insufficient_privilege."""
 
 
 def head() -> str:
@@ -76,9 +74,7 @@ def _by_the_owner() -> Iterator[None]:
     """Say whose work it is, to a role that may only run the engine."""
     try:
         yield
-    except exc.ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) != _NOT_PERMITTED:
-            raise
+    except StoreForbidden as error:
         raise DataDirectoryUnusable(
             "tables are missing or older than this release, and who signs in here may not make "
             "them; run `countermand db upgrade` as their owner, then `countermand db permit`"

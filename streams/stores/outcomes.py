@@ -212,6 +212,20 @@ def unrecorded(connection: Connection, job_id: str) -> list[ClosedChunk]:
         ) from error
 
 
+def in_turn(closed: Sequence[ClosedChunk]) -> list[ClosedChunk]:
+    """Those of chunks that are worked one after another, as they followed one another.
+
+    That is by their numbers, even if the clock was set back in between. What has come to
+    nothing keeps its place: in that order it is worked again.
+    """
+    done = iter(sorted((one for one in closed if one.closing is Closing.DONE), key=_number))
+    return [next(done) if one.closing is Closing.DONE else one for one in closed]
+
+
+def _number(closed: ClosedChunk) -> int:
+    return closed.chunk
+
+
 def jobs_with_unrecorded(connection: Connection, after: str = "", limit: int = 500) -> list[str]:
     """Jobs whose outcome rows wait to be recorded, by id behind ``after``; for a sweep."""
     waiting = select(outcomes.c.job_id).where(~outcomes.c.recorded, outcomes.c.job_id > after)

@@ -62,12 +62,15 @@ _ASKED = (
     .table_valued(column("name", Text), name="asked")
     .render_derived()
 )
-_UNTIL = _NOW + bindparam("seconds", type_=Double)
+_LEASE = bindparam("seconds", type_=Double)
+_UNTIL = _NOW + _LEASE
+# No lease is that long: the clock was set back since, and whoever lives has said so again soon.
+_SET_BACK = owners.c.lease_until > _NOW + _LEASE + _LEASE
 # A row that somebody is just changing is somebody's: whoever is frozen there holds nobody up.
 _FREE = (
     select(owners.c.name)
     .join(_ASKED, _ASKED.c.name == owners.c.name)
-    .where(or_(owners.c.holder == bindparam("me"), owners.c.lease_until < _NOW))
+    .where(or_(owners.c.holder == bindparam("me"), owners.c.lease_until < _NOW, _SET_BACK))
     .with_for_update(of=owners, skip_locked=True)
     .cte("free")
 )
@@ -101,7 +104,10 @@ _HOLDER = fixed(select(owners.c.holder).where(owners.c.name == bindparam("owned"
 
 
 def take(connection: Connection, names: Sequence[str], holder: str, seconds: float) -> set[str]:
-    """Take or renew, for so long, those leases that are free or the holder's; tells which."""
+    """Take or renew, for so long, those leases that are free or the holder's; tells which.
+
+    All who ask for a name ask for as long: what is held for more than twice that is free as well.
+    """
     # Else others who ask for the first time would wait for a process that is frozen here.
     run_sql(connection, NOT_FROZEN, ())
     given = {"names": list(names), "me": holder, "seconds": seconds}

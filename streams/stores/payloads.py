@@ -32,7 +32,7 @@ from streams.stores import sealing
 from streams.stores.compression import compress_marked, decompress
 from streams.stores.schema import payload_keys, payloads, uploads
 from streams.stores.schema_items import item_keys
-from streams.stores.statements import fixed, insertion
+from streams.stores.statements import Answer, fixed, insertion
 
 PART_ITEMS = 1000
 PART_BYTES = 512_000
@@ -224,7 +224,10 @@ def store_parts(
     parts: Sequence[Part],
     key: sealing.StoredKey | None = None,
 ) -> None:
-    """Store parts of an upload; its key is read, unless it is given."""
+    """Store parts of an upload; its key is read, unless it is given.
+
+    Raises InvalidCommand when the upload was cleaned away.
+    """
     named = [(part.number, part.data) for part in parts]
     stored = sealing.sealed(connection, upload_id, named, key)
     _INSERT_PART.send_many(
@@ -244,19 +247,31 @@ def store_parts(
 
 
 def note_size(connection: Connection, upload_id: str, items: int, size: int) -> None:
-    """Say how much of an upload has come so far."""
-    _COME.run(connection, upload=upload_id, so_many=items, so_large=size)
+    """Say how much of an upload has come so far; raises InvalidCommand as ``store_parts``."""
+    come = _COME.run(connection, upload=upload_id, so_many=items, so_large=size)
+    _require_there(come, upload_id)
 
 
 def complete_upload(connection: Connection, source: UploadedItems) -> None:
-    """Say that all parts of an upload are there."""
-    _COMPLETE.run(
+    """Say that all parts of an upload are there; raises InvalidCommand as ``store_parts``."""
+    completed = _COMPLETE.run(
         connection,
         upload=source.upload_id,
         to_items=source.items,
         to_size=source.size,
         to_sha256=source.sha256,
     )
+    _require_there(completed, source.upload_id)
+
+
+def _require_there(changed: Answer, upload_id: str) -> None:
+    """Raise InvalidCommand when the row of an upload is gone.
+
+    PostgreSQL lets the clean-up come after its key was read: what was sealed by it goes as well
+    then, with the transaction.
+    """
+    if not changed.count:
+        raise sealing.cleaned_away(upload_id)
 
 
 def require_upload(

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from domain.errors import DataDirectoryUnusable, WrongState
+from domain.errors import DataDirectoryUnusable, InvalidCommand, WrongState
 from streams import secret_files
 from streams.stores import job_files, key_files
 from streams.stores.schema import payload_keys, payloads, uploads
@@ -146,7 +146,8 @@ def sealed(
 ) -> list[bytes]:
     """Parts of an upload, by number, as they are to be stored.
 
-    Its key is read, unless it is given as ``stored``.
+    Its key is read, unless it is given as ``stored``. Raises InvalidCommand when there is none:
+    nothing is stored in the clear because a key is gone.
     """
     algorithm, wrapped = stored or _key(connection, upload_id)
     if algorithm == PLAIN:
@@ -156,8 +157,20 @@ def sealed(
 
 
 def _key(connection: Connection, upload_id: str) -> StoredKey:
-    algorithm, wrapped = _KEY.run(connection, upload=upload_id).first() or (PLAIN, b"")
+    found = _KEY.run(connection, upload=upload_id).first()
+    if found is None:
+        raise cleaned_away(upload_id)
+    algorithm, wrapped = found
     return algorithm, wrapped
+
+
+def cleaned_away(upload_id: str) -> InvalidCommand:
+    """Who still sends an upload of which no row is left is told what to do instead."""
+    return InvalidCommand(
+        f"upload {upload_id} was cleaned away before all of it was there: what no job has is "
+        "kept for a day; send it again within a day, or in parts of a draft",
+        pointer="/items",
+    )
 
 
 def stored_part(connection: Connection, upload_id: str, number: int) -> bytes:

@@ -13,7 +13,7 @@ from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
 from streams.stores.ledger import LedgerEntry
 from streams.stores.schema import chunks, outcomes
-from streams.stores.statements import Statement, among, listed
+from streams.stores.statements import Statement, among, fixed, listed
 
 _JOB = bindparam("job", type_=chunks.c.job_id.type)
 _OF_A_CHUNK = (chunks.c.job_id == outcomes.c.job_id) & (chunks.c.chunk == outcomes.c.chunk)
@@ -24,6 +24,11 @@ _TARGETS = Statement(
         select(outcomes.c.chunk, outcomes.c.ledger, outcomes.c.images, chunks.c.generation)
         .join(chunks, _OF_A_CHUNK)
         .where(outcomes.c.job_id == _JOB, among(outcomes.c.chunk, dialect))
+    )
+)
+_LEDGER = fixed(
+    select(outcomes.c.ledger).where(
+        outcomes.c.job_id == _JOB, outcomes.c.chunk == bindparam("chunk")
     )
 )
 _SAID_SINCE = Statement(
@@ -91,3 +96,12 @@ def said_since(
     """Those chunks that were undone, each with the ledger of an undo."""
     rows = _SAID_SINCE.run(connection, job=job_id, numbers=listed(numbered))
     return [(target, bytes(ledger)) for target, ledger in rows]
+
+
+def stands(connection: Connection, job_id: str, chunk: int) -> bool:
+    """Whether a closed chunk has items that no undo of it has settled."""
+    ledger = _LEDGER.run(connection, job=job_id, chunk=chunk).scalar()
+    if ledger is None:
+        return False
+    undos = [undo for _, undo in said_since(connection, job_id, [chunk])]
+    return bool(Target(bytes(ledger), None, 0, undos).standing(Ranges()))

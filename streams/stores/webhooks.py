@@ -7,13 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
+import structlog
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
+from domain.errors import DataDirectoryUnusable
 from domain.webhooks import Disabled, Filter
 from streams.stores import sealing
 from streams.stores.schema import events
 from streams.stores.schema_webhooks import webhooks as table
 from streams.stores.statements import fixed
+
+log = structlog.get_logger(__name__)
 
 _SECRETS = ("secret", "previous", "algorithm", "previous_algorithm")
 _SHOWN = [column for column in table.columns if column.name not in _SECRETS]
@@ -63,10 +67,12 @@ def count(connection: Connection, tenant: str) -> int:
     return connection.scalar(select(func.count()).where(_lives(), table.c.tenant == tenant)) or 0
 
 
-def find(connection: Connection, tenant: str, webhook_id: str) -> WebhookRow | None:
-    """A webhook of the tenant."""
+def find(
+    connection: Connection, tenant: str, webhook_id: str, *, held: bool = False
+) -> WebhookRow | None:
+    """A webhook of the tenant; ``held``: nobody else changes it in this transaction."""
     mine = (table.c.webhook_id == webhook_id, table.c.tenant == tenant)
-    return _first(connection, _lives(), *mine)
+    return _first(connection, _lives(), *mine, held=held)
 
 
 def page(connection: Connection, tenant: str, after: str, limit: int) -> list[WebhookRow]:
@@ -110,7 +116,8 @@ def rotate(
 def target(connection: Connection, webhook_id: str, now: float) -> Target | None:
     """Where the messages of a webhook go now, if it is enabled.
 
-    Raises DataDirectoryUnusable when its secret cannot be opened.
+    Raises DataDirectoryUnusable when its secret cannot be opened. The one before is left out
+    then: who has rotated a secret that was lost need not wait until its overlap is over.
     """
     found = connection.execute(
         select(table).where(_sends(), table.c.webhook_id == webhook_id)
@@ -118,14 +125,13 @@ def target(connection: Connection, webhook_id: str, now: float) -> Target | None
     stored = found.first()
     if stored is None:
         return None
-    kept = [(stored["algorithm"], stored["secret"])]
+    secrets = [_opened(connection, webhook_id, stored["algorithm"], stored["secret"])]
     if stored["previous"] is not None and (stored["previous_until"] or 0.0) > now:
-        kept.append((stored["previous_algorithm"], stored["previous"]))
-    place = _place(webhook_id)
-    secrets = (
-        sealing.opened_secret(connection, place, algorithm, bytes(sealed))
-        for algorithm, sealed in kept
-    )
+        former = stored["previous_algorithm"], stored["previous"]
+        try:
+            secrets.append(_opened(connection, webhook_id, *former))
+        except DataDirectoryUnusable as fault:
+            log.warning("webhook_former_secret", webhook_id=webhook_id, reason=fault.message)
     return Target(_row(stored), tuple(secrets))
 
 
@@ -211,8 +217,13 @@ def _goes_to(webhook_id: str, asked: str | None) -> ColumnElement[bool]:
 _ANY_ENABLED = fixed(select(table.c.webhook_id).where(_sends()).limit(1))
 
 
-def _first(connection: Connection, *conditions: ColumnElement[bool]) -> WebhookRow | None:
-    found = connection.execute(select(*_SHOWN).where(*conditions)).mappings().first()
+def _first(
+    connection: Connection, *conditions: ColumnElement[bool], held: bool
+) -> WebhookRow | None:
+    wanted = select(*_SHOWN).where(*conditions)
+    if held:
+        wanted = wanted.with_for_update()
+    found = connection.execute(wanted).mappings().first()
     return None if found is None else _row(found)
 
 
@@ -231,6 +242,10 @@ def _read(text: str) -> Filter:
     document = orjson.loads(text)
     lists: dict[str, Any] = {name: tuple(document.get(name, ())) for name in Filter.model_fields}
     return Filter.model_construct(None, **lists)
+
+
+def _opened(connection: Connection, webhook_id: str, algorithm: str, stored: bytes) -> bytes:
+    return sealing.opened_secret(connection, _place(webhook_id), algorithm, bytes(stored))
 
 
 def _place(webhook_id: str) -> str:

@@ -101,7 +101,9 @@ class Webhooks:
         now = self._now()
 
         def changed(connection: Connection) -> WebhookRow:
-            row = _known(connection, caller.tenant, webhook_id)
+            # What is said of a filter is merged into what is there: held, or of two at once one
+            # would be lost.
+            row = _known(connection, caller.tenant, webhook_id, held=True)
             store.change(connection, webhook_id, _values(connection, row, wanted, now))
             if wanted.enabled is False and row.disabled is None:
                 deliveries.give_up(connection, webhook_id, "the webhook was disabled", now)
@@ -184,8 +186,10 @@ class Webhooks:
         return self._clock.now().timestamp()
 
 
-def _known(connection: Connection, tenant: str, webhook_id: str) -> WebhookRow:
-    row = store.find(connection, tenant, webhook_id)
+def _known(
+    connection: Connection, tenant: str, webhook_id: str, *, held: bool = False
+) -> WebhookRow:
+    row = store.find(connection, tenant, webhook_id, held=held)
     if row is None:
         raise WebhookNotFound(
             f"there is no webhook {webhook_id}; `countermand webhook list` lists them"

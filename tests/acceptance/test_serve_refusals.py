@@ -19,7 +19,7 @@ import pytest
 
 from domain.errors import SettingsInvalid
 from streams.cli.storage import copied
-from streams.process_lock import acquire
+from streams.process_lock import acquire, acquire_file
 from streams.settings import load
 from streams.stores import migrate
 from streams.stores.database import Database
@@ -42,6 +42,41 @@ class TestServe:
             said = refused(countermand("serve", "--port", "0", "--data-dir", str(tmp_path)))
 
         assert f"in use by process {os.getpid()}" in said
+
+    def test_a_sqlite_file_in_use_by_whoever_has_another_data_directory(
+        self, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "countermand.db"
+        with serving(tmp_path) as server:
+            place = ("--data-dir", str(tmp_path / "other"), "--database", f"sqlite:///{file}")
+            for verb in (("serve", "--port", "0"), ("db", "upgrade")):
+                ended = countermand(*verb, *place)
+                assert (ended.returncode, ended.stdout) == (2, "")
+                said = f"the database {file} is in use by process {server.service.engine.pid};"
+                assert said in ended.stderr
+            # Whoever only reads it may.
+            assert asked("db", "check", *place).returncode == 0
+            assert asked("audit", "verify", *server.place).returncode == 0
+            assert asked("db", "backup", str(tmp_path / "copy.db"), *place).returncode == 0
+            server.kill_engine()
+            server.wait_ready()
+            refused(countermand("db", "upgrade", *place))
+            with serving(tmp_path / "other"):
+                assert server.is_running, "each has a file of its own"
+            server.process.kill()
+            server.process.wait(60)
+            assert asked("db", "upgrade", *place).returncode == 0
+
+    def test_a_budget_of_memory_that_is_never_reached(self, tmp_path: Path) -> None:
+        said = refused(
+            countermand(
+                *("serve", "--port", "0", "--data-dir", str(tmp_path)),
+                COUNTERMAND_WORKER_MEMORY_BUDGET="4096",
+            )
+        )
+
+        assert "COUNTERMAND_WORKER_MEMORY_BUDGET (4096 MiB) must be less than" in said
+        assert not (tmp_path / "lock").exists()
 
     def test_a_port_in_use(self, tmp_path: Path) -> None:
         with closing(socket.create_server(("127.0.0.1", 0))) as taken:
@@ -185,6 +220,16 @@ class TestDatabase:
         ended = asked("db", "path", "--database", "postgresql://me:secret@host/name")
 
         assert ended.stdout == "postgresql://me:***@host/name\n"
+
+    def test_nor_is_one_behind_the_name(self) -> None:
+        behind = "sslmode=require&password=secret&sslkey=me.key&sslpass%77ord=sec%26ret"
+        ended = asked("db", "path", "--database", f"postgresql://me@host/name?{behind}", "--json")
+
+        (found,) = json.loads(ended.stdout).values()
+        assert "sec" not in found
+        assert set(found.partition("?")[2].split("&")) == {
+            *("sslmode=require", "password=***", "sslkey=me.key", "sslpassword=***")
+        }
 
     def test_a_whole_database_is_told_so(self, database: Path) -> None:
         ended = asked("db", "check", "--data-dir", str(database.parent), "--json")
@@ -334,6 +379,18 @@ class TestDatabase:
     def test_an_upgrade_waits_for_no_server(self, tmp_path: Path) -> None:
         with acquire(tmp_path):
             assert "in use" in refused(asked("db", "upgrade", "--data-dir", str(tmp_path)))
+
+    def test_an_upgrade_waits_for_no_server_that_has_another_data_directory(
+        self, database: Path, tmp_path: Path
+    ) -> None:
+        place = ("--data-dir", str(tmp_path / "other"), "--database", f"sqlite:///{database}")
+        with acquire_file(database):
+            assert "in use" in refused(asked("db", "upgrade", *place))
+            assert asked("db", "check", *place).returncode == 0
+            copy = str(tmp_path / "copy.db")
+            assert asked("db", "backup", copy, *place).returncode == 0
+            assert asked("db", "upgrade", "--data-dir", str(tmp_path / "new")).returncode == 0
+        assert asked("db", "upgrade", *place).returncode == 0
 
     @pytest.mark.service("postgresql")
     def test_an_upgrade_of_postgresql_goes_on_beside_a_process(

@@ -224,11 +224,22 @@ def test_a_first_start_on_a_full_disk_signs_once_there_is_room(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "touch", refuse)
         signer = Signer(folder, unsigned.database)
-        with pytest.raises(OSError, match="no space left"):
+        # Whoever has it sign goes on, and tries again.
+        with pytest.raises(Unavailable, match=r"another.*free some space there"):
             signer.sign()
     with structlog.testing.capture_logs() as logs:
         signer.sign()
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("heads_begun", "warning")]
+
+
+def test_rules_are_signed_once_there_is_room_for_a_key(unsigned: Trail, tmp_path: Path) -> None:
+    folder = tmp_path / "another"
+    signer = RuleSigner(folder, unsigned.database)
+    with pytest.raises(Unavailable, match=r"another.*let this process write to it"):
+        signer.sign()
+    folder.mkdir()
+    signer.sign()
+    assert signer.unwritten == 0
 
 
 def test_a_database_that_is_away_is_waited_for(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, update
 
-from streams.stores.audit import AuditKey, HeadsFile, Kind, Report, verify
+from streams.stores.audit import AuditKey, HeadsFile, Kind, Report, verify, verify_trail
 from streams.stores.schema import events, outcomes, payload_keys, payloads, snapshots, uploads
 from tests.audit.trail import Trail
 from tests.proof.figures import tell
@@ -173,6 +174,34 @@ def test_each_changed_byte_of_the_heads_file_is_found(trail: Trail) -> None:
         assert not trail.verify("job-20").sound or not trail.verify("job-draft").sound, position
     trail.heads.path.write_bytes(content)
     assert trail.verify().sound
+
+
+def test_for_one_job_the_heads_of_the_others_are_not_verified(
+    trail: Trail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs a signature, and there is one for every job that ever was."""
+
+    def refuse(_self: HeadsFile) -> None:
+        raise AssertionError("all heads were read")
+
+    monkeypatch.setattr(HeadsFile, "read", refuse)
+    assert verify_trail(trail.database, trail.heads, job_id="job-20").sound
+    trail.signing = False
+    trail.work(trail.submit("forged", 10))
+    report = verify_trail(trail.database, trail.heads, job_id="forged", wait=lambda _: None)
+    assert _kinds(report) == {Kind.UNSIGNED}
+
+
+def test_each_changed_byte_of_the_head_of_one_job_is_found(trail: Trail) -> None:
+    trail.heads.compact()
+    content = trail.heads.path.read_bytes()
+    (begin,) = (found.start() for found in re.finditer(rb"^head job-20 ", content, re.MULTILINE))
+    for position in range(begin, content.index(b"\n", begin)):
+        changed = bytearray(content)
+        changed[position] ^= 1
+        trail.heads.path.write_bytes(changed)
+        report = verify_trail(trail.database, trail.heads, job_id="job-20", wait=lambda _: None)
+        assert not report.sound, position
 
 
 PAYLOAD_CHANGES: list[Callable[[], Any]] = [

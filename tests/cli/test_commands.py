@@ -166,6 +166,20 @@ class TestSubmit:
         assert ("countermand errors job-1" in ended.err) == (code == 1)
 
     @pytest.mark.parametrize(
+        "counted", [counts(rolled_back=9, failed=1), counts(rolled_back=4, skipped=6)]
+    )
+    def test_a_job_that_puts_itself_back_has_not_gone_well(
+        self, ask: Run, contract: Contract, tmp_path: Path, counted: dict[str, int]
+    ) -> None:
+        (tmp_path / "items.ndjson").write_text("{}\n")
+        _ends(contract, status="rolled_back", version=5, counts=counted, percent=100.0)
+
+        ended = ask("submit", "notes.create", str(tmp_path / "items.ndjson"), "--watch")
+
+        assert ended.code == 1
+        assert "rolled back: nothing of it stands" in ended.err
+
+    @pytest.mark.parametrize(
         ("arguments", "said"),
         [
             (("--params", "{"), "--params is no JSON"),
@@ -222,6 +236,11 @@ class TestWatch:
             ({"status": "rolled_back", "counts": counts(rolled_back=10)}, 0),
             ({"status": "rolled_back", "counts": counts(rolled_back=9, conflict=1)}, 1),
             ({"status": "rollback_incomplete", "counts": counts(rolled_back=9, failed=1)}, 1),
+            # It has put itself back: by a limit of failures, a deadline, or a cancel.
+            ({"status": "rolled_back", "counts": counts(rolled_back=9, failed=1)}, 1),
+            ({"status": "rolled_back", "counts": counts(rolled_back=4, skipped=6)}, 1),
+            ({"status": "archived", "archived": {"was": "completed"}}, 0),
+            ({"status": "archived", "archived": {"was": "failed"}}, 1),
         ],
     )
     def test_a_job_at_rest_ends_it_at_once(
@@ -689,6 +708,20 @@ class TestSteering:
         _ends(contract, **WELL)
 
         assert ask(verb, "job-1", "--watch").code == 0
+
+    @pytest.mark.parametrize(
+        ("verb", "code"),
+        [("resume", 1), ("retry", 1), ("approve", 1), ("seal", 1), ("undo", 0)],
+    )
+    def test_only_who_asks_for_an_undo_waits_for_one(
+        self, ask: Run, contract: Contract, verb: str, code: int
+    ) -> None:
+        _ends(contract, status="rolled_back", version=5, counts=counts(rolled_back=9, failed=1))
+
+        ended = ask(verb, "job-1", "--watch")
+
+        assert ended.code == code
+        assert ("nothing of it stands" in ended.err) == (code == 1)
 
     def test_a_refusal_is_told_in_the_servers_words(self, ask: Run, contract: Contract) -> None:
         contract.problem = {

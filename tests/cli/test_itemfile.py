@@ -84,6 +84,21 @@ async def test_a_json_document_becomes_lines(name: str, text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "sent"),
+    [
+        ("-", b'{"a": 1}\nno\xef\xbb\xbfne\n', b'{"a": 1}\nno\xef\xbb\xbfne\n'),
+        ("-", b'[{"a": 1}]', b'{"a":1}\n'),
+        ("items.json", b'{"items": [{"a": 1}]}', b'{"a":1}\n'),
+        ("-", b"", b""),
+    ],
+)
+async def test_a_byte_order_mark_before_it_is_of_no_item(
+    name: str, text: bytes, sent: bytes
+) -> None:
+    assert await _read(b"\xef\xbb\xbf" + text, name) == sent
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         (b'[{"a": 1}', "is no JSON document"),

@@ -14,6 +14,7 @@ from streams.callers import Caller
 from streams.clock import TimeOrderedIds
 from streams.identity import ApiKeys, NewKey
 from streams.identity.api_keys import MAX_OVERLAP, USED_EVERY
+from streams.stores import api_keys as store
 from streams.stores.database import Database
 from streams.stores.schema_callers import api_keys as table
 
@@ -140,6 +141,23 @@ async def test_a_rotated_key_has_two_secrets_for_a_while(keys: ApiKeys, watch: W
     watch.seconds += 60
     assert [await is_let_in(keys, key.text) for key in (old, new)] == [False, True]
     assert not await keys.holds(identity), "a stream of the old secret ends as well"
+
+
+async def test_of_two_rotations_at_once_the_secret_of_neither_is_lost(
+    keys: ApiKeys, watch: Watch, shared_database: Database
+) -> None:
+    """The second has read the key before the first one wrote: PostgreSQL lets it."""
+    key = await made(keys)
+    read = shared_database.read_now(lambda c: store.find(c, key.row.key_id))
+    assert read is not None
+    first = await keys.rotate(ADMIN, key.row.key_id, 60)
+
+    now, until = watch.seconds, watch.seconds + 60
+    second = b"the digest of another secret...."
+    shared_database.write_now(lambda c: store.rotate(c, read, second, now=now, until=until))
+
+    assert await is_let_in(keys, first.text)
+    assert not await is_let_in(keys, key.text), "the one before the one before counts no more"
 
 
 async def test_without_an_overlap_the_old_secret_ends_at_once(keys: ApiKeys) -> None:

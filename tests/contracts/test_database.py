@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from domain.errors import StoreUnavailable
 from streams.logs import first_line
 from streams.stores.chunks import Control, find_control, insert_control
 from streams.stores.database import Database
@@ -133,6 +134,34 @@ async def test_what_postgresql_cannot_read_is_not_repeated(
     said = first_line(str(refused.value))
     assert "canary" not in said
     assert said.endswith("[...]")
+
+
+def _of_a_role_without_rights(connection: Connection) -> None:
+    connection.exec_driver_sql("CREATE ROLE without_rights")
+    connection.exec_driver_sql("SET LOCAL ROLE without_rights")
+
+
+def _that_takes_no_writes(connection: Connection) -> None:
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+@pytest.mark.parametrize("ask", [by_sqlalchemy, run_sql, as_many, send_sql])
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (_of_a_role_without_rights, "countermand db permit"),
+        (_that_takes_no_writes, "takes no writes now"),
+    ],
+)
+async def test_what_is_mended_at_the_database_is_waited_for(
+    migrated_postgres: str, prepare: Callable[[Connection], None], said: str, ask: Ask
+) -> None:
+    def refused(connection: Connection) -> None:
+        prepare(connection)
+        ask(connection, "INSERT INTO positions (reader, position) VALUES (%s, %s)", ("x", 1))
+
+    with Database(migrated_postgres) as database, pytest.raises(StoreUnavailable, match=said):
+        await database.write(refused)
 
 
 async def test_the_server_notices_in_seconds_that_a_process_was_cut_off(

@@ -7,11 +7,17 @@ from functools import partial
 import pytest
 from sqlalchemy import Connection
 
-from domain.outcomes import Done
+from domain.outcomes import ClosedChunk, Closing, Done
 from domain.ranges import Ranges
 from streams.stores import ledger
 from streams.stores.database import Database
-from streams.stores.outcomes import OutcomeRow, insert_outcomes, summary_of, unrecorded
+from streams.stores.outcomes import (
+    OutcomeRow,
+    in_turn,
+    insert_outcomes,
+    summary_of,
+    unrecorded,
+)
 
 HOUR = 3_600_000_000_000
 
@@ -33,3 +39,11 @@ def test_a_worker_whose_clock_is_slow_does_not_come_before_others(migrated_postg
             database.write_now(partial(store, rows))
         told = database.read_now(lambda connection: unrecorded(connection, "job"))
     assert [closed.chunk for closed in told] == [7, 3, 9, 1]
+
+
+def test_what_was_done_in_turn_is_told_by_number_and_what_was_not_stays_in_its_place() -> None:
+    """Of what is returned the last to be recorded is the first to be worked again."""
+    told = [(5, Closing.REVOKED), (2, Closing.DONE), (4, Closing.REVOKED), (1, Closing.DONE)]
+    told += [(3, Closing.DIED), (0, Closing.DONE)]
+    closed = [ClosedChunk(chunk=chunk, closing=closing) for chunk, closing in told]
+    assert [one.chunk for one in in_turn(closed)] == [5, 0, 4, 1, 3, 2]

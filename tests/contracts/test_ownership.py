@@ -150,6 +150,28 @@ async def test_a_lease_that_another_took_ends_the_work(stored: Database) -> None
         await work.begun()
 
 
+async def test_a_database_whose_clock_was_set_back_keeps_nobody_out(stored: Database) -> None:
+    """What a dead owner has said last is in the future then, further ahead than any lease."""
+    leave = text("INSERT INTO owners VALUES ('outbox', 'dead', extract(epoch FROM now()) + 600)")
+    await stored.write(lambda connection: connection.execute(leave))
+    work = Work()
+    async with owning(LeasedOwner(stored, "this", renew=0.05), "outbox", work):
+        await work.begun()
+    assert held(stored) == {}
+
+
+async def test_a_clock_that_was_set_back_a_little_takes_no_lease_from_who_lives(
+    stored: Database,
+) -> None:
+    ahead = text("INSERT INTO owners VALUES ('outbox', 'lives', extract(epoch FROM now()) + 90)")
+    await stored.write(lambda connection: connection.execute(ahead))
+    work = Work()
+    async with owning(LeasedOwner(stored, "this", lease=60.0, renew=0.05), "outbox", work):
+        await asyncio.sleep(0.5)
+        assert work.runs.empty()
+    assert held(stored) == {"outbox": "lives"}
+
+
 async def test_without_the_database_the_work_ends_with_the_lease(
     stored: Database, postgres_process: PostgresServer
 ) -> None:

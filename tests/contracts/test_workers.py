@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
+from domain.events import Cause
+from domain.ranges import Ranges
+from streams.bootstrap.scaled import _beat
+from streams.clock import SystemClock
+from streams.leased import kept
 from streams.stores import workers
-from streams.stores.database import Database
+from streams.stores.chunks import Claimed
+from streams.stores.database import WRITERS, Database
 from streams.stores.workers import ALIVE_SECONDS, KEPT_SECONDS, WorkerRow
 
 START = 1_800_000_000.0
@@ -118,6 +129,46 @@ def test_the_dead_are_removed_some_at_a_time(database: Database) -> None:
 
     assert [remove(), remove(), remove()] == [3, 2, 0]
     assert [worker.name for worker in live(database, START + 1)] == ["silent"]
+
+
+# -- busy workers -------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def busy(migrated_postgres: str) -> AsyncIterator[Database]:
+    """All threads that write are in handlers that take long."""
+    may_end, begun = threading.Event(), threading.Semaphore(0)
+
+    def handle(_: Connection) -> None:
+        begun.release()
+        may_end.wait(60)
+
+    with Database(migrated_postgres) as database:
+        handlers = [asyncio.ensure_future(database.write(handle)) for _ in range(WRITERS)]
+        try:
+            for _ in handlers:
+                assert await asyncio.to_thread(begun.acquire, timeout=10)
+            yield database
+        finally:
+            may_end.set()
+            await asyncio.gather(*handlers)
+
+
+async def test_a_worker_whose_handlers_all_take_long_is_heard_of(busy: Database) -> None:
+    """Else it would count as dead, and its transactions as those of a frozen one."""
+    base: Any = SimpleNamespace(database=busy, clock=SystemClock())
+    intake: Any = SimpleNamespace(told=lambda row: row)
+    async with asyncio.timeout(5):
+        await _beat(base, intake, row("busy"), [])
+    assert [worker.name for worker in live(busy, time.time())] == ["busy"]
+
+
+async def test_it_keeps_the_leases_of_what_it_works_in_the_background(busy: Database) -> None:
+    chunk = Claimed("job", 0, Cause.APPLY, 0, Ranges.of([0]), None, epoch=0, attempt=1, starts=1)
+    lost = asyncio.Event()
+    async with kept(busy, SystemClock(), [chunk], lease=5.0, heartbeat=0.05, lost=lost.set):
+        # It hears that there is no such lease, in the time in which it would prolong it.
+        await asyncio.wait_for(lost.wait(), 5)
 
 
 # -- frozen workers, which keep their transactions ---------------------------------------

@@ -127,6 +127,7 @@ class Stages:
                 else undriven(self.coordinator, places)
             ),
             look=self._hint if self.shared else self.coordinator.look,
+            metrics=self.metrics,
         )
         self.slow = SlowPool(
             database=self.database,

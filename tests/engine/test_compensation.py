@@ -13,7 +13,7 @@ import pytest
 
 from domain.commands import UndoJob, UndoSelection
 from domain.compensation import Stage
-from domain.errors import CommandRefused, NotReversible
+from domain.errors import CommandRefused, NotReversible, StoreUnavailable
 from domain.events import JobStatus
 from domain.job import Job
 from domain.outcomes import Conflicted, Failed, ItemStatus, Restored
@@ -22,7 +22,7 @@ from domain.registry import Registry
 from streams.failpoints import Failpoint, Failpoints
 from streams.previewing import Page, Preview, Previewer, WantedUndo
 from streams.queries import Queries
-from streams.stores import migrate
+from streams.stores import compensations, migrate
 from streams.stores.compensations import CompensationView
 from streams.stores.database import Database
 from streams.stores.records import SqlRecords
@@ -339,6 +339,24 @@ async def test_a_worker_that_leaves_lets_the_call_end_and_begins_no_more(
     job = await stages.job(job_id)
     assert (job.status, job.counts.rolled_back) == (JobStatus.ROLLED_BACK, 3)
     assert sorted(call.position for call in vendor.calls) == [0, 1, 2], "none was asked twice"
+
+
+async def test_nobody_is_asked_twice_as_the_database_is_away_for_a_moment(
+    stages: Stages, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await done(stages, "post.send", [1, 2, 3], chunk_size=3)
+    away, note = iter(range(2)), compensations.note
+
+    def tried(*given: Any) -> None:
+        if next(away, None) is not None:
+            raise StoreUnavailable("gone")
+        note(*given)
+
+    monkeypatch.setattr(compensations, "note", tried)
+    async with asyncio.timeout(10):
+        job = await undo(stages, job_id)
+    assert (job.status, job.counts.rolled_back) == (JobStatus.ROLLED_BACK, 3)
+    assert sorted(call.position for call in vendor.calls) == [0, 1, 2]
 
 
 async def test_who_waits_for_a_place_has_not_begun_when_its_worker_leaves(

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from errno import EACCES
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, func, select
 
-from domain.errors import DataDirectoryUnusable
+from domain.commands import UploadedItems
+from domain.errors import DataDirectoryUnusable, InvalidCommand
 from domain.events import JobStatus
 from domain.registry import Registry
+from streams import uploading
 from streams.bootstrap import embedded
 from streams.settings import Settings
-from streams.stores import sealing
+from streams.stores import payloads, sealing
+from streams.stores.database import Database
 from streams.stores.schema import payload_keys
+from streams.stores.schema import payloads as parts
+from streams.stores.sealing import InstallationKey
+from streams.uploading import Upload, received, store_rest
 from tests.engine.conftest import Desk
 from tests.engine.stock import operations
 
@@ -69,3 +76,58 @@ async def test_it_does_not_start_with_another_key(database_url: str, tmp_path: P
     (tmp_path / sealing.FILE_NAME).unlink()
     with pytest.raises(DataDirectoryUnusable, match="restore the right payload"):
         await _one_job(_settings(tmp_path, database_url))
+
+
+BEGUN, A_DAY_LATER = 0.0, 1.0
+
+
+async def _long(database: Database, blocks: int, cleaned_after: int) -> AsyncIterator[bytes]:
+    """Items of which the clean-up thinks, after some blocks, that nobody wants them any more."""
+    for number in range(blocks):
+        yield b'{"name":"secret"}\n' * payloads.PART_ITEMS
+        if number + 1 == cleaned_after:
+            await database.write(lambda c: payloads.remove_unclaimed(c, A_DAY_LATER))
+
+
+@pytest.fixture
+def upload(monkeypatch: pytest.MonkeyPatch) -> Upload:
+    """One of which each part is stored as soon as it is there."""
+    monkeypatch.setattr(uploading, "FLUSH_BYTES", 1)
+    return Upload("long", "local", BEGUN)
+
+
+def _stored(connection: Connection) -> int | None:
+    return connection.scalar(select(func.count()).select_from(parts))
+
+
+async def test_what_still_comes_of_an_upload_that_was_cleaned_away_is_refused(
+    database_url: str, upload: Upload
+) -> None:
+    """Stored without the key that was removed, it would lie in the clear, and for ever."""
+    with Database(database_url, key=InstallationKey(bytes(32))) as database:
+        with pytest.raises(InvalidCommand, match=r"cleaned away .* in parts of a draft") as refusal:
+            await received(database, upload, _long(database, blocks=4, cleaned_after=2))
+        assert refusal.value.pointer == "/items"
+        assert await database.read(_stored) == 0
+
+
+async def test_an_upload_that_is_cleaned_away_before_its_end_is_refused(
+    database_url: str, upload: Upload
+) -> None:
+    with Database(database_url, key=InstallationKey(bytes(32))) as database:
+        _, rest = await received(database, upload, _long(database, blocks=3, cleaned_after=3))
+        with pytest.raises(InvalidCommand, match="cleaned away"):
+            await database.write(lambda c: store_rest(c, *rest))
+        assert await database.read(_stored) == 0
+
+
+async def test_an_upload_of_which_no_row_is_left_is_neither_measured_nor_completed(
+    database_url: str,
+) -> None:
+    """PostgreSQL lets the clean-up come between the key that is read and the parts it sealed."""
+    gone = UploadedItems(upload_id="gone", items=1, size=1, sha256="0" * 64)
+    with Database(database_url) as database:
+        with pytest.raises(InvalidCommand, match="cleaned away"):
+            await database.write(lambda c: payloads.note_size(c, "gone", 1, 1))
+        with pytest.raises(InvalidCommand, match="cleaned away"):
+            await database.write(lambda c: payloads.complete_upload(c, gone))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -55,6 +57,25 @@ async def test_a_migration_that_takes_long_is_answered_for(
         assert meanwhile.is_over
         job_id = await Desk(engine).submit("stock.create", [{"name": "x"}])
         await Desk(engine).settle(job_id)
+
+
+async def test_signed_heads_that_take_long_are_answered_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is one for every job that ever was."""
+    started = importlib.import_module("streams.bootstrap.embedded")
+    opened = started.audit.open_heads
+
+    def slowly(*asked: Any) -> Any:
+        time.sleep(0.5)
+        return opened(*asked)
+
+    monkeypatch.setattr(started, "LONG_SECONDS", 0.1)
+    monkeypatch.setattr(started.audit, "open_heads", slowly)
+    meanwhile = Meanwhile()
+    async with embedded(settings, Registry(operations), meanwhile=meanwhile):
+        assert meanwhile.told[-1] == ["it compares the signed heads with the trail"]
+        assert meanwhile.is_over
 
 
 async def test_nobody_is_answered_before_a_start_that_takes_no_time(settings: Settings) -> None:

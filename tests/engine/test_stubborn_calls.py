@@ -17,6 +17,7 @@ from domain.events import JobStatus
 from domain.operation import Context, operation
 from domain.outcomes import Done, Result
 from domain.registry import Registry
+from streams import topics
 from streams.envelope import Outgoing
 from streams.slow import SlowPool
 from streams.stores import chunks as chunk_store
@@ -162,6 +163,37 @@ async def test_a_call_goes_on_while_the_database_is_away_and_after_a_graceful_ca
     assert (job.status, job.counts.succeeded) == (JobStatus.CANCELLED, 1)
 
 
+async def test_a_lease_is_prolonged_as_soon_as_the_database_is_back(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have run out meanwhile, and the sweep would have the call made again."""
+    prolonged, may_end = asyncio.Event(), asyncio.Event()
+    loop, beats = asyncio.get_running_loop(), list[float]()
+    then = chunk_store.prolong
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    async def ask(_ctx: Context, item: Number) -> Result:
+        await may_end.wait()
+        return Done(item.number)
+
+    def prolong(*given: Any) -> Any:
+        beats.append(loop.time())
+        if len(beats) < 4:
+            raise StoreUnavailable("gone")
+        loop.call_soon_threadsafe(prolonged.set)
+        return then(*given)
+
+    monkeypatch.setattr(chunk_store, "prolong", prolong)
+    stages = Stages(sqlite_database, Registry([ask]), heartbeat=1.0)
+    job_id = await stages.submit("stubborn.ask", [{"number": 1}])
+    await stages.run_dry()
+    await asyncio.wait_for(prolonged.wait(), 10)
+    assert beats[3] - beats[0] < 2.5, "three heartbeats would be longer"
+    may_end.set()
+    await stages.work_out()
+    assert (await stages.job(job_id)).counts.succeeded == 1
+
+
 async def test_who_has_closed_a_chunk_tells_of_it_however_long_that_takes(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,27 +291,144 @@ async def test_a_message_that_cannot_be_sent_fails_nothing(
     assert sorted(calls) == [0, 1, 2], "a progress that is not told costs no call"
 
 
-async def test_a_database_that_is_away_fails_nothing(
+def away_for(tries: int, then: Callable[..., Any]) -> Callable[..., Any]:
+    """The database is away as often as that."""
+    left = iter(range(tries))
+
+    def tried(*given: Any, **named: Any) -> Any:
+        if next(left, None) is not None:
+            raise StoreUnavailable("gone")
+        return then(*given, **named)
+
+    return tried
+
+
+@pytest.mark.parametrize("place", ["_store", "_close"])
+async def test_a_database_that_is_away_fails_nothing_and_repeats_no_call(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    calls: list[int] = []
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    async def ask(_ctx: Context, item: Number) -> Result:
+        calls.append(item.number)
+        await asyncio.sleep(item.number / 50)
+        return Done(item.number)
+
+    stages = Stages(sqlite_database, Registry([ask]))
+    job_id = await stages.submit("stubborn.ask", [{"number": number} for number in range(3)])
+    write = getattr(stages.slow, place)
+    monkeypatch.setattr(stages.slow, place, away_for(3, write))
+    async with asyncio.timeout(10):
+        await stages.work_out()
+    assert (await stages.job(job_id)).counts.succeeded == 3
+    assert sorted(calls) == [0, 1, 2], "each was paid for once"
+    assert await stages.rows("SELECT attempt, starts FROM chunks") == [(1, 1)]
+
+
+async def test_a_chunk_that_is_left_as_the_database_is_away_counts_no_start(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sweep finds the chunk when it is back."""
+    """Three of them would pass for three deaths, and fail the item."""
 
     @operation("stubborn.ask", item=Number, slow=True)
     async def ask(_ctx: Context, item: Number) -> Result:
         return Done(item.number)
 
-    def away(*_: object) -> None:
+    stages = Stages(sqlite_database, Registry([ask]))
+    job_id = await stages.submit("stubborn.ask", [{"number": 1}])
+    for _ in range(4):
+        read = away_for(1, stages.slow._prepare)
+        monkeypatch.setattr(stages.slow, "_prepare", read)
+        monkeypatch.setattr(chunk_store, "hand_back", away_for(2, chunk_store.hand_back))
+        async with asyncio.timeout(10):
+            await stages.work_out()
+        assert await stages.rows("SELECT starts, lease_until FROM chunks") == [(0, None)]
+        stages.restart()
+        await stages.sweep.run(stages.send)
+    await stages.mend()
+    assert (await stages.job(job_id)).counts.succeeded == 1
+
+
+async def test_a_lease_is_given_back_once_however_often_that_is_tried(
+    sqlite_database: Database,
+) -> None:
+    """Who hears nothing of a commit tries again."""
+    begun = asyncio.Event()
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    async def ask(_ctx: Context, _item: Number) -> Result:
+        begun.set()
+        await asyncio.Event().wait()
+        return Done()
+
+    stages = Stages(sqlite_database, Registry([ask]))
+    await stages.submit("stubborn.ask", [{"number": 1}])
+    await stages.run_dry()
+    await asyncio.wait_for(begun.wait(), 10)
+    held = list(stages.slow.leased._running.values())
+    for _ in range(2):
+        await stages.database.write(lambda connection: chunk_store.hand_back(connection, held))
+    assert await stages.rows("SELECT starts FROM chunks") == [(0,)]
+    await stages.slow.close()
+
+
+async def test_a_worker_ends_while_the_database_is_away(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its leases run out; and a result that waits for the database keeps it no longer."""
+    waits = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    async def ask(_ctx: Context, item: Number) -> Result:
+        return Done(item.number)
+
+    def away(*_: object, **__: object) -> None:
+        loop.call_soon_threadsafe(waits.set)
         raise StoreUnavailable("gone")
 
     stages = Stages(sqlite_database, Registry([ask]))
     job_id = await stages.submit("stubborn.ask", [{"number": 1}])
     with monkeypatch.context() as patched:
         patched.setattr(SlowPool, "_store", away)
-        await stages.work_out()
-    assert (await stages.job(job_id)).counts.pending == 1
+        patched.setattr(chunk_store, "hand_back", away)
+        await stages.run_dry()
+        await asyncio.wait_for(waits.wait(), 10)
+        await asyncio.wait_for(stages.slow.drain(0.1), 5)
+        await asyncio.wait_for(stages.slow.close(), 5)
+    assert stages.slow.leased.in_flight == 0
 
+    stages.restart()
     await stages.mend()
     assert (await stages.job(job_id)).counts.succeeded == 1
+
+
+async def test_results_are_stored_while_nobody_can_be_told_of_them(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that is away is waited for, for half a minute and more."""
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    async def ask(_ctx: Context, item: Number) -> Result:
+        await asyncio.sleep(item.number / 50)
+        return Done(item.number)
+
+    stages = Stages(sqlite_database, Registry([ask]))
+    told: list[str] = []
+
+    async def slowly(message: Outgoing) -> None:
+        told.append(message.topic)
+        if message.topic == topics.OUTCOMES:
+            await asyncio.Event().wait()
+        await stages.send(message)
+
+    monkeypatch.setattr(stages.slow, "send", slowly)
+    job_id = await stages.submit("stubborn.ask", [{"number": number} for number in range(3)])
+    async with asyncio.timeout(10):
+        await stages.work_out()
+    assert (await stages.job(job_id)).counts.succeeded == 3
+    assert told.count(topics.OUTCOMES) == 1, "of which none holds up the next result"
 
 
 @pytest.mark.parametrize("places", [2, 8])

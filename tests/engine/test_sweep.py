@@ -114,6 +114,28 @@ async def test_a_killer_is_ended_though_its_operation_is_gone(stages: Stages) ->
     assert (job.status, job.counts.failed) == (JobStatus.FAILED, 1)
 
 
+async def test_a_killer_is_counted_by_who_finds_it(stages: Stages) -> None:
+    """Whoever works it has died, and what it has counted is gone."""
+
+    def counted() -> float | None:
+        shown = stages.metrics.registry.get_sample_value
+        return shown("countermand_chunk_killers_total", {"operation": "stock.create"})
+
+    items = [{"name": "x"}] * 2
+    job_id = await stages.submit("stock.create", items, options=JobOptions(chunk_size=2))
+    lose(stages)
+    await look(stages)
+    assert not counted(), "nobody has begun it"
+
+    # The whole of it, and then each half by itself.
+    for number in (1, 2, 3):
+        await kill_workers(stages, job_id)
+        lose(stages)
+        await look(stages)
+        assert counted() == number
+    assert (await stages.job(job_id)).counts.failed == 2
+
+
 async def kill_workers(stages: Stages, job_id: str) -> None:
     """Have a job's chunk be one whose workers have all died."""
     killers = update(chunks).where(chunks.c.job_id == job_id, chunks.c.open)

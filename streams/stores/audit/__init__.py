@@ -15,7 +15,7 @@ from streams.stores.audit.archive import Archived, verify_archive, write_archive
 from streams.stores.audit.findings import Finding, Kind, Report
 from streams.stores.audit.heads import HeadsFile
 from streams.stores.audit.key import AuditKey
-from streams.stores.audit.reconcile import known_heads, open_heads, reconcile
+from streams.stores.audit.reconcile import known_heads, live_heads, open_heads, reconcile
 from streams.stores.audit.rules import RuleSigner, rule_heads, verify_rules
 from streams.stores.audit.signer import Signer
 from streams.stores.audit.stored import rows_behind
@@ -34,6 +34,7 @@ __all__ = [
     "RuleSigner",
     "Signer",
     "known_heads",
+    "live_heads",
     "open_heads",
     "reconcile",
     "rows_behind",

@@ -17,13 +17,14 @@ import hmac
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import structlog
 
+from domain.errors import StoreUnavailable
 from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.key import AuditKey
 from streams.stores.chain import Head
@@ -82,6 +83,16 @@ class Heads:
         for number, _ in self.strange:
             report.add(Kind.HEADS_LINE, f"line {number} of the heads file is not as it was signed")
         report.more += self.strange_count - len(self.strange)
+
+    def report_of(self, report: Report, job_id: str) -> None:
+        """As ``report``, where what was read is of one job (``HeadsFile.read_of``)."""
+        if self.strange_count:
+            report.add(
+                Kind.HEADS_LINE,
+                f"{self.strange_count} of {self.read} lines of the heads file that name the job "
+                "are not signed with this key; find the key, or who has changed them",
+                job_id,
+            )
 
     def take(self, tag: str, head: Head) -> None:
         """Take a signed line in."""
@@ -143,6 +154,18 @@ class _Owed:
         """All of them are written."""
         self._of.clear()
         self.left_out = 0
+
+
+@contextmanager
+def signing_in(folder: Path) -> Iterator[None]:
+    """What a data directory does not take is tried again: its disk may be full for a while."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(
+            f"nothing can be signed in {folder} ({error.strerror or error}); free some space "
+            "there, or let this process write to it"
+        ) from error
 
 
 class HeadsFile:

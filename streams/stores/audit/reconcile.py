@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection
 
+from streams.process_lock import SIGNS, is_held
 from streams.stores.audit import heads as heads_files
 from streams.stores.audit import key as keys
 from streams.stores.audit import rules
@@ -90,6 +91,15 @@ def known_heads(folder: Path) -> HeadsFile | None:
     if not place.exists():
         return None
     return HeadsFile(folder / heads_files.FILE_NAME, AuditKey.load(place))
+
+
+def live_heads(folder: Path) -> HeadsFile | None:
+    """As ``known_heads``, while a coordinator signs there; None for what another has left.
+
+    Nobody adds to those of a former server: all that came since would be called unsigned. Those
+    of a ``serve`` are of a database of its own.
+    """
+    return known_heads(folder) if is_held(folder, SIGNS) else None
 
 
 def reconcile(database: Database, heads: HeadsFile) -> Report:

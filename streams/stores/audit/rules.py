@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row, select
 from domain.errors import DataDirectoryUnusable
 from streams.stores.audit import key as keys
 from streams.stores.audit.findings import Kind, Report
-from streams.stores.audit.heads import Heads, HeadsFile
+from streams.stores.audit.heads import Heads, HeadsFile, signing_in
 from streams.stores.audit.key import AuditKey
 from streams.stores.audit.verify import report_unsigned
 from streams.stores.chain import GENESIS, Head, framed
@@ -55,11 +55,13 @@ class RuleSigner:
     def sign(self) -> None:
         """Sign what was changed since the last time, unless what was signed is not so any more.
 
-        Raises Unavailable when the database is away.
+        Raises Unavailable when the database is away, and when the directory takes no heads yet.
         """
         if self._heads is None:
-            heads = rule_heads(self._folder, AuditKey.load_or_create(self._folder / keys.FILE_NAME))
-            self._last = self._compared(heads)
+            with signing_in(self._folder):
+                key = AuditKey.load_or_create(self._folder / keys.FILE_NAME)
+                heads = rule_heads(self._folder, key)
+                self._last = self._compared(heads)
             self._heads = heads
         if self._broken:
             return

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from streams.stores.audit.findings import Report
-from streams.stores.audit.heads import HeadsFile
+from streams.stores.audit.heads import HeadsFile, signing_in
 from streams.stores.audit.reconcile import Signing, begin_in, open_heads
 from streams.stores.audit.stored import BATCH, StoredRow, page_after
 from streams.stores.database import Database
@@ -38,10 +38,11 @@ class Signer:
     def sign(self) -> None:
         """Sign what was committed since the last time; events that do not fit are logged.
 
-        Raises Unavailable when the database is away.
+        Raises Unavailable when the database is away, and when the directory takes no heads yet.
         """
         if self._following is None:
-            self._following = _Following(open_heads(self._folder, self._database))
+            with signing_in(self._folder):
+                self._following = _Following(open_heads(self._folder, self._database))
         self._following.catch_up(self._database)
 
     @property

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from domain.errors import DataDirectoryUnusable
 from streams.stores.audit.chains import ChainCheck
 from streams.stores.audit.findings import Kind, Report
-from streams.stores.audit.heads import HeadsFile
+from streams.stores.audit.heads import Heads, HeadsFile
 from streams.stores.audit.stored import rows_by_job
 from streams.stores.chain import Head
 from streams.stores.database import Database
@@ -40,7 +40,11 @@ def verify(
     """
     report = Report()
     if _read(database, report, partial(_check_file, report=report)):
-        _follow(database, heads, report, job_id=job_id, wait=wait)
+        known = None
+        if heads is not None:
+            known = heads.read()
+            known.report(report)
+        _follow(database, heads, report, known, job_id=job_id, wait=wait)
     return report
 
 
@@ -54,10 +58,15 @@ def verify_trail(
 ) -> Report:
     """Look at what is stored of one job, as ``verify``, and not at the file for its sake.
 
-    What is ``archived`` may be sealed with keys that are elsewhere, and is counted then.
+    Nor at the heads of other jobs: there is one for every job that ever was. What is ``archived``
+    may be sealed with keys that are elsewhere, and is counted then.
     """
     report = Report()
-    _follow(database, heads, report, job_id=job_id, wait=wait, archived=archived)
+    known = None
+    if heads is not None:
+        known = heads.read_of(job_id)
+        known.report_of(report, job_id)
+    _follow(database, heads, report, known, job_id=job_id, wait=wait, archived=archived)
     return report
 
 
@@ -65,14 +74,12 @@ def _follow(
     database: Database,
     heads: HeadsFile | None,
     report: Report,
+    known: Heads | None,
     *,
     job_id: str | None,
     wait: Callable[[float], None],
     archived: bool = False,
 ) -> None:
-    known = heads.read() if heads is not None else None
-    if known is not None:
-        known.report(report)
     check = ChainCheck(report, known, archived=archived)
     if not _read(database, report, partial(_take_rows, check=check, job_id=job_id)):
         return
@@ -129,7 +136,8 @@ def report_unsigned(
 def _missing(heads: HeadsFile, unsigned: list[Head]) -> list[Head]:
     if not unsigned:
         return []
-    last = heads.read().last
+    of_one = len({head.job_id for head in unsigned}) == 1
+    last = (heads.read_of(unsigned[0].job_id) if of_one else heads.read()).last
     return [head for head in unsigned if not _covers(last.get(head.job_id), head)]
 
 

@@ -20,6 +20,7 @@ from streams.stores.records.images import Images
 from streams.stores.records.rows import Loaded, load
 from streams.stores.records.shape import Shape, shape_of
 from streams.stores.records.standing import LaterWrite, later_writes
+from streams.stores.records.unsettled import Unsettled
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class Ahead:
         self._locked = locked
         self.tables = tables
         self.table_ids: dict[str, int] = {}
+        self.unsettled = Unsettled()
         self._tenant = tenant
         self._decoded: dict[bytes, tuple[Images, list[Goal]]] = {}
         self._known: dict[str, Known] = {}

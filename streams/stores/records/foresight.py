@@ -21,8 +21,9 @@ from streams.stores.records.ahead import Ahead, Known
 from streams.stores.records.foreseen import Scene, obstacles_of
 from streams.stores.records.goals import Goal, Group, RecordKey, groups_of
 from streams.stores.records.obstacles import Obstacle, conflict_with
-from streams.stores.records.standing import LaterWrite, conflict_of
+from streams.stores.records.standing import Fate, LaterWrite, conflict_of
 from streams.stores.records.undo import table_unknown
+from streams.stores.records.unsettled import Unsettled
 
 _RESTORED = Restored()
 
@@ -35,6 +36,7 @@ class Foresight:
         self._tables = tables
         self._tenant = tenant
         self._seen: set[int] = set()
+        self._unsettled = Unsettled()
         self._staying: dict[tuple[int, str], array[int]] = {}
         """By chunk and table, the sorted ids of records that would not be put back."""
 
@@ -55,7 +57,7 @@ class Foresight:
             if not any(position in only for position in group.positions):
                 staying += group.goals
                 continue
-            fault = self._fault_of(group, known, target)
+            fault = self._fault_of(connection, group, known, target)
             if fault is None:
                 ready.append(group)
             else:
@@ -69,27 +71,32 @@ class Foresight:
             staying += group.goals if fault else ()
         self._stay(target.chunk, staying)
         self._seen.add(target.chunk)
-        return {position: found for position, found in results.items() if position in only}
+        results = {position: found for position, found in results.items() if position in only}
+        self._unsettled.note(target.job_id, target.chunk, results.values())
+        return results
 
     def _fault_of(
-        self, group: Group, known: Mapping[str, Known], target: Writer
+        self, connection: Connection, group: Group, known: Mapping[str, Known], target: Writer
     ) -> UndoResult | None:
         for goal in group.goals:
             if goal.table not in known:
                 return table_unknown(goal.table)
             of_table = known[goal.table]
             later = of_table.later.get(goal.id, ())
-            undoes = partial(self._undoes, goal)
+            fate = partial(self._fate, connection, goal)
             present = of_table.present
-            conflict = conflict_of(goal, later, present, target, self._terms, undoes)
+            conflict = conflict_of(goal, later, present, target, self._terms, fate)
             if conflict is not None:
                 return conflict
         return None
 
-    def _undoes(self, goal: Goal, write: LaterWrite) -> bool:
-        """Whether a later write of the job would be undone before."""
-        chunk = write.writer.chunk
-        return chunk in self._seen and not self._stays(chunk, goal.table, goal.id)
+    def _fate(self, connection: Connection, goal: Goal, write: LaterWrite) -> Fate:
+        """What would become of a later write of the job until its turn comes."""
+        job_id, chunk = write.writer.job_id, write.writer.chunk
+        if chunk in self._seen and not self._stays(chunk, goal.table, goal.id):
+            return Fate.GOES
+        waits = self._unsettled.has(connection, job_id, chunk)
+        return Fate.WAITS if waits else Fate.STAYS
 
     def _stays(self, chunk: int, table: str, record: int) -> bool:
         ids = self._staying.get((chunk, table), array("q"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 
 from sqlalchemy import Connection, Dialect, bindparam, func, select
@@ -31,6 +32,18 @@ class LaterWrite:
     target: int | None = None
 
 
+class Fate(Enum):
+    """What becomes of a later write of the job that is undone.
+
+    It is put back before (``GOES``), stands for good (``STAYS``), or may be put back by
+    another undo (``WAITS``): a fault was in the way, or the undo comes to it later.
+    """
+
+    GOES = "goes"
+    STAYS = "stays"
+    WAITS = "waits"
+
+
 def later_writes(
     connection: Connection, table: int, goals: Sequence[Goal]
 ) -> dict[int, list[LaterWrite]]:
@@ -49,8 +62,8 @@ def later_writes(
     return later
 
 
-def _never(_: LaterWrite) -> bool:
-    return False
+def _stays(_: LaterWrite) -> Fate:
+    return Fate.STAYS
 
 
 def conflict_of(
@@ -59,24 +72,24 @@ def conflict_of(
     present: Loaded,
     target: Writer,
     terms: Terms = PLAIN,
-    undone: Callable[[LaterWrite], bool] = _never,
+    fate: Callable[[LaterWrite], Fate] = _stays,
 ) -> Conflicted | Failed | None:
     """Why a record must be left alone; ``None`` when it stands as the target left it.
 
     Writes that were put back since do not count: of the target's own job, whose undo goes from
     the last chunk to the first but may have left some as they are, and of other jobs, which were
-    undone before this one. Who only foresees an undo says which of the job's own writes it will
-    have ``undone`` until then. By force the writes of others are passed over, but never those of
-    another tenant.
+    undone before this one. ``fate`` says what becomes of the job's own writes that stand; who
+    only foresees an undo knows which it will have put back until then. By force the writes of
+    others are passed over, but never those of another tenant.
     """
     others = _of_others([write for write in later if not _own(write.writer, target)])
     foreign = any(write.writer.tenant != target.tenant for write in others)
     if others and (foreign or not terms.force):
         return _conflict(goal, others[-1], "after the job")
     own = _not_put_back([write for write in later if _own(write.writer, target)])
-    left = [write for write in own if not undone(write)]
+    left = [(write, told) for write in own if (told := fate(write)) is not Fate.GOES]
     if left:
-        return _own_conflict(goal, left[-1], terms)
+        return _own_conflict(goal, left, terms)
     if own or terms.force:
         return None
     expected, gone = (later[-1].version, later[-1].deleted) if later else (goal.left, goal.gone)
@@ -108,10 +121,15 @@ def _of_others(writes: Sequence[LaterWrite]) -> list[LaterWrite]:
     return sorted(standing, key=lambda write: write.version)
 
 
-def _own_conflict(goal: Goal, write: LaterWrite, terms: Terms) -> Conflicted | Failed:
-    """The job itself wrote later: for good, or by an item that this undo leaves out."""
+def _own_conflict(
+    goal: Goal, left: Sequence[tuple[LaterWrite, Fate]], terms: Terms
+) -> Conflicted | Failed:
+    """The job itself wrote later: for good, or what another undo may put back."""
+    staying = [write for write, fate in left if fate is Fate.STAYS]
+    final = bool(staying) and not terms.partial
+    write = staying[-1] if final else left[-1][0]
     found = _conflict(goal, write, f"by chunk {write.writer.chunk} of the same job")
-    if not terms.partial:
+    if final:
         return found
     return Failed(
         "written_later",

@@ -25,7 +25,7 @@ from streams.stores.records.obstacles import obstructed
 from streams.stores.records.rebuild import Rebuild, Task, Way
 from streams.stores.records.refusals import refusals
 from streams.stores.records.scope import savepoint
-from streams.stores.records.standing import conflict_of
+from streams.stores.records.standing import Fate, LaterWrite, conflict_of
 from streams.stores.records.together import Together
 
 
@@ -72,6 +72,7 @@ def restore(
     results = undo.results
     if only is not None:
         results = {position: found for position, found in results.items() if position in only}
+    ahead.unsettled.note(target.job_id, target.chunk, results.values())
     return Restoration(results, before.encode(undo.images))
 
 
@@ -89,6 +90,7 @@ class _Undo:
         self.results: dict[int, UndoResult] = {}
         self.images = Images()
         self._connection = ahead.connection
+        self._unsettled = ahead.unsettled
         self._writer = writer
         self._target, self._terms = of
         self._tables = ahead.tables
@@ -106,10 +108,17 @@ class _Undo:
                 return table_unknown(goal.table)
             known = self._known[goal.table]
             later = known.later.get(goal.id, ())
-            conflict = conflict_of(goal, later, known.present, self._target, self._terms)
+            present = known.present
+            conflict = conflict_of(goal, later, present, self._target, self._terms, self._fate)
             if conflict is not None:
                 return conflict
         return None
+
+    def _fate(self, write: LaterWrite) -> Fate:
+        """What becomes of a later write of the job, which was not put back."""
+        job_id, chunk = write.writer.job_id, write.writer.chunk
+        waits = self._unsettled.has(self._connection, job_id, chunk)
+        return Fate.WAITS if waits else Fate.STAYS
 
     def settle(self, group: Group, result: UndoResult) -> None:
         """The result of all items of a group."""

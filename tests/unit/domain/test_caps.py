@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from domain import planning
-from domain.caps import AHEAD_SECONDS, BURST_SECONDS, adjusted
+from domain.caps import AHEAD_SECONDS, BURST_SECONDS, Bucket, adjusted, least
 from domain.commands import Adjustment
 from domain.errors import InvalidCommand, WrongState
 from domain.job import Job, Stamp
@@ -192,3 +192,13 @@ def test_a_rate_beyond_every_calendar_holds_the_job_for_years(rate: float) -> No
     assert held > BEGIN + timedelta(days=3000)
     assert story.job.wakes_at is not None
     assert story.plan(room=3).job.open == {}
+
+
+def test_a_bucket_goes_on_when_the_clock_was_set_back() -> None:
+    """Else nothing would begin before the moment at which the clock had been comes again."""
+    used = Bucket(tokens=-3.0, at=BEGIN + timedelta(hours=1))
+    assert used.level(20.0, BEGIN) == least(20.0)
+    after = used.without(20.0, BEGIN, 5)
+    assert after.level(20.0, BEGIN + timedelta(seconds=1)) == 20.0
+    a_little = Bucket(tokens=-3.0, at=BEGIN + timedelta(seconds=BURST_SECONDS / 2))
+    assert a_little.level(20.0, BEGIN) == -3.0, "two processes may differ by so much"

@@ -111,6 +111,18 @@ def test_a_model_holds_ranges() -> None:
     assert holder.model_dump(mode="json") == {"items": [[0, 3], [4, 6]]}
 
 
+@given(positions, st.integers(0, 70))
+def test_it_holds_what_was_put_in(chosen: set[int], position: int) -> None:
+    assert (position in Ranges.of(chosen)) == (position in chosen)
+
+
+def test_asking_a_scattered_set_for_each_position_stays_quick() -> None:
+    scattered = Ranges(tuple((2 * n, 2 * n + 1) for n in range(50_000)))
+    with processor_time() as taken:
+        assert sum(position in scattered for position in range(100_000)) == 50_000
+    assert taken.seconds < 2.0, "none must walk all spans"
+
+
 def test_cutting_a_scattered_set_into_chunks_stays_quick() -> None:
     rest = Ranges(tuple((2 * n, 2 * n + 1) for n in range(200_000)))
     waiting = rest

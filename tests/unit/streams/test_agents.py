@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -16,13 +19,21 @@ from structlog.contextvars import get_contextvars
 
 from domain.errors import BrokerUnavailable, StoreUnavailable
 from streams import topics
-from streams.agents import EXIT_STUCK, Binding, Sender, deliver, two_at_a_time, within
+from streams.agents import (
+    EXIT_STUCK,
+    Binding,
+    Sender,
+    deliver,
+    two_at_a_time,
+    within,
+)
 from streams.answers import buried
 from streams.app import create_faust_app
 from streams.deadletters import Burial
 from streams.envelope import Outgoing, decode_command
 from streams.failpoints import Failpoints
 from streams.transport.errors import MessageTooLargeError, UnknownPartitionError
+from tests.unit.streams import giving_up
 
 
 @dataclass
@@ -378,3 +389,13 @@ async def test_a_reader_of_two_that_is_cancelled_ends_in_peace() -> None:
         await reading
     assert stream.acknowledged == []
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("reader", giving_up.READERS)
+def test_a_message_that_is_given_up_comes_again(reader: str) -> None:
+    """The process ends as any does, by stopping its app, which commits what is acknowledged."""
+    command = [sys.executable, "-m", giving_up.__name__, reader]
+    ended = subprocess.run(command, capture_output=True, check=True, timeout=60, text=True)
+    assert "gave_up_waiting" in ended.stdout
+    (committed,) = json.loads(ended.stdout.splitlines()[-1])
+    assert committed <= 1, "the second is not behind it"

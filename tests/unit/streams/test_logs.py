@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,3 +150,92 @@ def test_what_looks_like_a_secret_is_blotted_out(secret: str) -> None:
     assert "canary" not in text
     assert "cafe" not in text
     assert "that failed" in text
+
+
+FULL = Path("/dev/full")
+GOES_ON = """
+import asyncio, logging, sys, structlog
+from domain.errors import StoreUnavailable
+from streams import logs
+from streams.loops import background, every
+
+logs.configure("info")
+logging.getLogger("library").warning("left out")
+tries = 0
+
+
+async def work() -> None:
+    global tries
+    tries += 1
+    raise StoreUnavailable("the disk is full")
+
+
+async def main() -> None:
+    async with background([every(0.01, work)]):
+        while tries < 3:
+            await asyncio.sleep(0.01)
+
+
+asyncio.run(main())
+print("went on")
+"""
+
+
+def _went_on(**options: Any) -> tuple[int, bytes]:
+    """Exit code and output of an engine's loop that logs each of its tries."""
+    ended = subprocess.run(
+        [sys.executable, "-c", GOES_ON],
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=False,
+        **options,
+    )
+    return ended.returncode, ended.stdout
+
+
+def test_a_full_disk_of_the_log_ends_nobody() -> None:
+    with FULL.open("wb") as full:
+        assert _went_on(stderr=full) == (0, b"went on\n")
+
+
+def test_a_log_that_nobody_reads_any_more_ends_nobody() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        assert _went_on(stderr=write) == (0, b"went on\n")
+    finally:
+        os.close(write)
+
+
+def test_a_log_that_was_closed_from_the_start_ends_nobody_and_goes_nowhere_else() -> None:
+    assert _went_on(preexec_fn=lambda: os.close(2)) == (0, b"went on\n")
+
+
+def test_once_a_line_can_be_written_it_is() -> None:
+    program = """
+import os
+import sys
+import structlog
+from streams import logs
+
+read, write = os.pipe()
+os.set_blocking(read, False)
+os.set_blocking(write, False)
+os.dup2(write, sys.stderr.fileno())
+try:
+    while True:
+        os.write(write, bytes(4096))
+except BlockingIOError:
+    logs.configure("info")
+structlog.get_logger().info("while nobody reads")
+try:
+    while True:
+        os.read(read, 4096)
+except BlockingIOError:
+    structlog.get_logger().info("at last")
+sys.stdout.buffer.write(os.read(read, 4096))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, timeout=60
+    )
+    assert json.loads(ended.stdout.splitlines()[-1])["event"] == "at last"

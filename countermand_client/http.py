@@ -167,6 +167,8 @@ class Http:
         patience = self._patience
         timeout = aiohttp.ClientTimeout(
             total=None,
+            # All connections may be in use for long, by items that come slowly.
+            connect=max(patience.connect, patience.answer),
             sock_connect=patience.connect,
             sock_read=patience.answer if silence is None else silence,
         )

@@ -24,6 +24,7 @@ import orjson
 import structlog
 
 from domain.errors import Unavailable
+from streams.standard_streams import end_in_silence
 
 MAX_VALUE = 2000
 MAX_LISTED = 50
@@ -81,6 +82,7 @@ class _Lines(io.TextIOBase):
 
 def configure(level: str) -> None:
     """Set up logging for this process; called once, by its entry point."""
+    end_in_silence()
     lines = cast(TextIO, _Lines(sys.stderr))
     number = logging.getLevelNamesMapping()[level.upper()]
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)

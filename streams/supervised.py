@@ -76,8 +76,16 @@ def end_within(seconds: float) -> None:
 
 def _end(seconds: float) -> None:
     time.sleep(seconds)
-    os.write(2, b"countermand: the process did not end by itself; it is ended\n")
+    # Whoever reads it may have gone, or stand still.
+    telling = threading.Thread(target=_tell_of_the_end, name="last-words", daemon=True)
+    telling.start()
+    telling.join(1.0)
     os._exit(EXIT_HUNG)
+
+
+def _tell_of_the_end() -> None:
+    with suppress(OSError):
+        os.write(2, b"countermand: the process did not end by itself; it is ended\n")
 
 
 def run(engine: Engine, inherited: Inherited) -> None:

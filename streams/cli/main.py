@@ -41,6 +41,7 @@ from streams.cli import (
 from streams.cli.options import FLAG
 from streams.cli.output import give_up_output, is_unwritten, say
 from streams.cli.verb import Verb
+from streams.standard_streams import end_in_silence
 
 HELP = """Bulk operations on records that can be watched live, audited and undone.
 
@@ -133,6 +134,7 @@ for group in (app, *GROUPS.values()):
 
 def main() -> None:
     """Run the command line; errors of ours, and of its output, become words and an exit code."""
+    end_in_silence()
     try:
         _run()
     except CountermandError as error:

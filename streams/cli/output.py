@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from domain.errors import InvalidCommand
+from streams.standard_streams import lead_nowhere
 
 _UNWRITTEN = frozenset(
     {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN}
@@ -58,18 +59,17 @@ def told_otherwise(sentence: str) -> Iterator[None]:
 
 
 def is_unwritten(error: OSError) -> bool:
-    """Whether it says that standard output takes nothing more; files have a name in theirs."""
-    return error.filename is None and error.errno in _UNWRITTEN
+    """Whether it says that standard output takes nothing more; files have a name in theirs.
+
+    A process that cannot be begun is EAGAIN as well, and says nothing of characters.
+    """
+    is_of_output = error.errno != errno.EAGAIN or hasattr(error, "characters_written")
+    return error.filename is None and error.errno in _UNWRITTEN and is_of_output
 
 
 def give_up_output() -> None:
-    """Have standard output lead nowhere from now on.
-
-    The interpreter flushes it once more at its end; there must be something to take that.
-    """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Have standard output lead nowhere from now on."""
+    lead_nowhere(sys.stdout)
 
 
 @contextmanager

@@ -87,6 +87,8 @@ _TAKES_NO_WRITES = "25006"
 """read_only_sql_transaction: of a standby, or where somebody has set the database so."""
 _NOT_PERMITTED = "42501"
 """insufficient_privilege."""
+_BRIEFLY = "SET LOCAL lock_timeout = '500ms'"
+"""A second and a half with all its repetitions: who is silent for five is taken for dead."""
 
 
 class Database:
@@ -143,9 +145,16 @@ class Database:
     async def write_beside(self, work: Work[T], *, lasting: bool = True) -> T:
         """As ``write``, for short work that says that this process lives.
 
-        It waits behind no handler, however long all writers take; on SQLite it does, which has one.
+        It waits behind no handler, however long all writers take, and not long for a row that
+        somebody has locked; on SQLite it waits for its one writer.
         """
-        return await self._run(self._beside, partial(self.write_now, work, lasting=lasting))
+
+        def briefly(connection: Connection) -> T:
+            if not self.is_sqlite:
+                connection.exec_driver_sql(_BRIEFLY)
+            return work(connection)
+
+        return await self._run(self._beside, partial(self.write_now, briefly, lasting=lasting))
 
     async def answers(self) -> None:
         """Return when the database has answered; raises Unavailable when it is away.
@@ -193,7 +202,7 @@ class Database:
             connection.execution_options(**{_LASTING: lasting})
             if not self.is_sqlite:
                 open_pipeline(connection)
-            with connection.begin():
+            with _dropped_if_read_only(connection), connection.begin():
                 result = work(connection)
                 commit_kept(connection)
                 return result
@@ -341,6 +350,20 @@ def _repeated(run: Callable[[], T]) -> T:
                 raise StoreUnavailable(str(conflict)) from conflict.__cause__
             time.sleep(0.01 * attempt)
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def _dropped_if_read_only(connection: Connection) -> Iterator[None]:
+    """Have another one opened the next time in place of a connection that takes no writes.
+
+    It may be to a standby, or be set so for its life: it would be kept when others write again.
+    """
+    try:
+        yield
+    except exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _TAKES_NO_WRITES:
+            connection.invalidate()
+        raise
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.buffered import buffered
+
 FULL = Path("/dev/full")
 PROGRAM = """
 import asyncio
@@ -46,6 +48,7 @@ def test_a_token_that_is_refused_is_refused_and_counted() -> None:
     with FULL.open("wb") as full:
         ended = subprocess.run(
             [sys.executable, "-c", PROGRAM],
+            env=buffered(),
             stdout=subprocess.PIPE,
             stderr=full,
             timeout=60,

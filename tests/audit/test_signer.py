@@ -227,6 +227,7 @@ def test_a_first_start_on_a_full_disk_signs_once_there_is_room(
         # Whoever has it sign goes on, and tries again.
         with pytest.raises(Unavailable, match=r"another.*free some space there"):
             signer.sign()
+        assert signer.unwritten == 1, "or nobody is alarmed"
     with structlog.testing.capture_logs() as logs:
         signer.sign()
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("heads_begun", "warning")]
@@ -237,6 +238,7 @@ def test_rules_are_signed_once_there_is_room_for_a_key(unsigned: Trail, tmp_path
     signer = RuleSigner(folder, unsigned.database)
     with pytest.raises(Unavailable, match=r"another.*let this process write to it"):
         signer.sign()
+    assert signer.unwritten == 1, "or nobody is alarmed"
     folder.mkdir()
     signer.sign()
     assert signer.unwritten == 0

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from streams.supervised import EXIT_HUNG
+from tests.buffered import buffered
 from tests.cli.contract_server import FINISHED, KEY, Contract, counts, event, job
 
 FULL = Path("/dev/full")
@@ -46,7 +48,7 @@ def _said(contract: Contract, *arguments: str, **options: Any) -> tuple[int, str
     """Exit code and words of the command line, as a process."""
     ended = subprocess.run(
         [sys.executable, "-m", "streams.cli.main", *arguments],
-        env={**os.environ, "COUNTERMAND_URL": contract.url, "TZ": "America/New_York"},
+        env=buffered(COUNTERMAND_URL=contract.url, TZ="America/New_York"),
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,
@@ -152,8 +154,10 @@ SUPERVISOR = """
 import sys
 from pathlib import Path
 from streams.cli.supervising import _say_of_the_engine
+from streams.standard_streams import end_in_silence
 from streams.supervisor import Limits, Restarts, Supervisor
 
+end_in_silence()
 supervisor = Supervisor(
     lambda _pipes: ["/bin/sh", "-c", 'echo >> "$0"; exit 1', sys.argv[1]],
     limits=Limits(memory=2**40, drain=1.0),
@@ -169,7 +173,11 @@ def _lives(tmp_path: Path, **options: Any) -> tuple[int, int]:
     """Exit code of a supervisor whose engine dies at once, and how often it was started."""
     lives = tmp_path / "lives"
     ended = subprocess.run(
-        [sys.executable, "-c", SUPERVISOR, str(lives)], timeout=60, check=False, **options
+        [sys.executable, "-c", SUPERVISOR, str(lives)],
+        env=buffered(),
+        timeout=60,
+        check=False,
+        **options,
     )
     return ended.returncode, len(lives.read_text().splitlines())
 
@@ -203,6 +211,7 @@ def test_a_server_whose_output_is_full_goes_on(form: str) -> None:
     with FULL.open("wb") as full:
         ended = subprocess.run(
             [sys.executable, "-c", READY, form],
+            env=buffered(),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -212,3 +221,21 @@ def test_a_server_whose_output_is_full_goes_on(form: str) -> None:
 
     assert ended.returncode == 0
     assert "it is ready, and cannot say so at its output (No space left" in ended.stderr
+
+
+LAST_RESORT = """
+import time
+from streams.supervised import end_within
+
+end_within(0.1)
+time.sleep(30)
+"""
+
+
+def test_the_last_resort_of_a_process_needs_nobody_to_be_told() -> None:
+    with FULL.open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", LAST_RESORT], stderr=full, timeout=20, check=False
+        )
+
+    assert ended.returncode == EXIT_HUNG

@@ -136,32 +136,32 @@ async def test_what_postgresql_cannot_read_is_not_repeated(
     assert said.endswith("[...]")
 
 
-def _of_a_role_without_rights(connection: Connection) -> None:
-    connection.exec_driver_sql("CREATE ROLE without_rights")
-    connection.exec_driver_sql("SET LOCAL ROLE without_rights")
-
-
-def _that_takes_no_writes(connection: Connection) -> None:
-    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+@pytest.mark.parametrize("ask", [by_sqlalchemy, run_sql, as_many, send_sql])
+async def test_a_right_that_is_missing_is_waited_for(migrated_postgres: str, ask: Ask) -> None:
+    """It is given over there, as a password is."""
+    sql = "UPDATE alembic_version SET version_num = %s"
+    said = r"permission denied for table.*countermand db permit"
+    with Database(migrated_postgres) as database, pytest.raises(StoreUnavailable, match=said):
+        await database.write(lambda connection: ask(connection, sql, ("0001",)))
 
 
 @pytest.mark.parametrize("ask", [by_sqlalchemy, run_sql, as_many, send_sql])
-@pytest.mark.parametrize(
-    ("prepare", "said"),
-    [
-        (_of_a_role_without_rights, "countermand db permit"),
-        (_that_takes_no_writes, "takes no writes now"),
-    ],
-)
-async def test_what_is_mended_at_the_database_is_waited_for(
-    migrated_postgres: str, prepare: Callable[[Connection], None], said: str, ask: Ask
+async def test_a_database_that_takes_no_writes_is_waited_for(
+    migrated_postgres: str, ask: Ask
 ) -> None:
-    def refused(connection: Connection) -> None:
-        prepare(connection)
-        ask(connection, "INSERT INTO positions (reader, position) VALUES (%s, %s)", ("x", 1))
+    """Whatever it was set so by; a connection may be so for its life, and is not kept."""
+    asked = ("INSERT INTO positions (reader, position) VALUES (%s, %s)", ("x", 1))
 
-    with Database(migrated_postgres) as database, pytest.raises(StoreUnavailable, match=said):
-        await database.write(refused)
+    def refused(connection: Connection) -> None:
+        connection.exec_driver_sql("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        ask(connection, *asked)
+
+    with Database(migrated_postgres) as database:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="takes no writes now"):
+                await database.write(refused)
+        await database.write(lambda connection: ask(connection, *asked))
 
 
 async def test_the_server_notices_in_seconds_that_a_process_was_cut_off(

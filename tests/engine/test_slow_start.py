@@ -67,10 +67,11 @@ async def test_signed_heads_that_take_long_are_answered_for(
     opened = started.audit.open_heads
 
     def slowly(*asked: Any) -> Any:
-        time.sleep(0.5)
+        time.sleep(3.0)
         return opened(*asked)
 
-    monkeypatch.setattr(started, "LONG_SECONDS", 0.1)
+    # Longer than any other step takes.
+    monkeypatch.setattr(started, "LONG_SECONDS", 2.0)
     monkeypatch.setattr(started.audit, "open_heads", slowly)
     meanwhile = Meanwhile()
     async with embedded(settings, Registry(operations), meanwhile=meanwhile):

@@ -50,7 +50,7 @@ class RuleSigner:
         self._database = database
         self._heads: HeadsFile | None = None
         self._last = _BEGIN
-        self._broken = False
+        self._broken = self._is_refused = False
 
     def sign(self) -> None:
         """Sign what was changed since the last time, unless what was signed is not so any more.
@@ -58,11 +58,12 @@ class RuleSigner:
         Raises Unavailable when the database is away, and when the directory takes no heads yet.
         """
         if self._heads is None:
+            self._is_refused = True
             with signing_in(self._folder):
                 key = AuditKey.load_or_create(self._folder / keys.FILE_NAME)
                 heads = rule_heads(self._folder, key)
                 self._last = self._compared(heads)
-            self._heads = heads
+            self._heads, self._is_refused = heads, False
         if self._broken:
             return
         before = self._last
@@ -73,7 +74,7 @@ class RuleSigner:
     @property
     def unwritten(self) -> int:
         """How many heads wait until they can be written."""
-        return 0 if self._heads is None else self._heads.unwritten
+        return int(self._is_refused) if self._heads is None else self._heads.unwritten
 
     def _compared(self, heads: HeadsFile) -> Head:
         """At a start: the head that was signed last, which the changes must agree with."""

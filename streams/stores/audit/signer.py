@@ -30,6 +30,7 @@ class Signer:
         self._folder = folder
         self._database = database
         self._following: _Following | None = None
+        self._is_refused = False
         # Now: whoever signs the rules may make the key before this signs anything. A disk that is
         # full keeps no process from starting: whoever signs meets it again, and tries later.
         with suppress(OSError):
@@ -41,14 +42,16 @@ class Signer:
         Raises Unavailable when the database is away, and when the directory takes no heads yet.
         """
         if self._following is None:
+            self._is_refused = True
             with signing_in(self._folder):
                 self._following = _Following(open_heads(self._folder, self._database))
+            self._is_refused = False
         self._following.catch_up(self._database)
 
     @property
     def unwritten(self) -> int:
-        """How many heads wait until they can be written."""
-        return 0 if self._following is None else self._following.heads.unwritten
+        """How many heads wait until they can be written; one at least where none can be yet."""
+        return int(self._is_refused) if self._following is None else self._following.heads.unwritten
 
     def compact(self) -> None:
         """Keep the file short."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.buffered import buffered
+
 PROGRAM = """
 import logging, json, sys, structlog
 from streams.logs import configure
@@ -185,6 +187,7 @@ def _went_on(**options: Any) -> tuple[int, bytes]:
     """Exit code and output of an engine's loop that logs each of its tries."""
     ended = subprocess.run(
         [sys.executable, "-c", GOES_ON],
+        env=buffered(),
         stdout=subprocess.PIPE,
         timeout=60,
         check=False,

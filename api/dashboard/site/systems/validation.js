@@ -18,11 +18,13 @@ export function validation(project, signal) {
   const post = asking(), { read, soon, close: end } = reader(update), close = follow((_, event) => { if (event.job_id === own) soon(); }, soon);
   read();
 
-  async function begin() {
+  async function begin({ detail }) {
+    // Of a double click.
+    if (detail > 1) return;
     const { job_id: id } = await post("jobs", { operation: KIND, name: `Validation of ${project.name}`.slice(0, 200), params: { project_id: project.project_id },
       select: { table: "annotations", where: { op: "equals", column: "project_id", value: project.project_id }, confirm: "all" } });
     own = id;
-    notice("The annotations are being held against the rules. Nothing is written.");
+    notice("The annotations are held against the rules. Nothing is written.");
     soon();
   }
 
@@ -31,7 +33,6 @@ export function validation(project, signal) {
       : (await get("jobs", { operation: KIND, limit: LATEST }, signal)).items.find(({ params }) => params.project_id === project.project_id);
     if (!job) { fill(said, quiet("It was not validated lately.")); return; }
     own ||= job.job_id;
-    // They are counted over all that was looked at, so not before it was.
     const found = AT_REST.has(job.status) ? await get(`jobs/${own}/issues`, {}, signal) : { rules: [] };
     refill(said, [job, found], () => [facts([["Job", link(["jobs", own], own.slice(-8))], ["Status", chip(job.status)], ["When", when(job.created_at)], ["Looked at", found.items ?? job.counts.total - job.counts.pending], ["With issues", found.items_with_issues], ["Score", String(found.score ?? "")]]),
       table("Issues by rule", ["Rule", "Layer", "Severity", "Issues", "Items", ""], found.rules.map((each) => [h("code", each.rule), each.layer, h(`span.chip.${TONE[each.severity] ?? "calm"}`, each.severity), each.issues, each.items,

@@ -252,3 +252,4 @@ def test_a_database_that_is_away_is_waited_for(tmp_path: Path) -> None:
         for _ in range(2):
             with pytest.raises(Unavailable):
                 signer.sign()
+        assert signer.unwritten == 0, "the directory is not to blame"

@@ -350,10 +350,8 @@ async def test_a_chunk_that_is_left_as_the_database_is_away_counts_no_start(
     assert (await stages.job(job_id)).counts.succeeded == 1
 
 
-async def test_a_lease_is_given_back_once_however_often_that_is_tried(
-    sqlite_database: Database,
-) -> None:
-    """Who hears nothing of a commit tries again."""
+async def _asked_for_ever(database: Database) -> Stages:
+    """With a call that has begun and never ends."""
     begun = asyncio.Event()
 
     @operation("stubborn.ask", item=Number, slow=True)
@@ -362,10 +360,18 @@ async def test_a_lease_is_given_back_once_however_often_that_is_tried(
         await asyncio.Event().wait()
         return Done()
 
-    stages = Stages(sqlite_database, Registry([ask]))
+    stages = Stages(database, Registry([ask]))
     await stages.submit("stubborn.ask", [{"number": 1}])
     await stages.run_dry()
     await asyncio.wait_for(begun.wait(), 10)
+    return stages
+
+
+async def test_a_lease_is_given_back_once_however_often_that_is_tried(
+    sqlite_database: Database,
+) -> None:
+    """Who hears nothing of a commit tries again."""
+    stages = await _asked_for_ever(sqlite_database)
     held = list(stages.slow.leased._running.values())
     for _ in range(2):
         await stages.database.write(lambda connection: chunk_store.hand_back(connection, held))
@@ -465,18 +471,7 @@ async def test_what_has_begun_ends_and_no_more_begins_while_a_worker_drains(
 
 
 async def test_a_drain_waits_no_longer_than_it_may(sqlite_database: Database) -> None:
-    begun = asyncio.Event()
-
-    @operation("stubborn.ask", item=Number, slow=True)
-    async def ask(_ctx: Context, _item: Number) -> Result:
-        begun.set()
-        await asyncio.Event().wait()
-        return Done()
-
-    stages = Stages(sqlite_database, Registry([ask]))
-    await stages.submit("stubborn.ask", [{"number": 1}])
-    await stages.run_dry()
-    await asyncio.wait_for(begun.wait(), 10)
+    stages = await _asked_for_ever(sqlite_database)
     await asyncio.wait_for(stages.slow.drain(0.1), 5)
     await asyncio.wait_for(stages.slow.close(), 5)
     assert await stages.rows("SELECT 1 FROM outcomes") == []

@@ -156,13 +156,17 @@ class _Owed:
         self.left_out = 0
 
 
+class DirectoryRefused(StoreUnavailable):
+    """A data directory takes no heads, which is mended over there."""
+
+
 @contextmanager
 def signing_in(folder: Path) -> Iterator[None]:
     """What a data directory does not take is tried again: its disk may be full for a while."""
     try:
         yield
     except OSError as error:
-        raise StoreUnavailable(
+        raise DirectoryRefused(
             f"nothing can be signed in {folder} ({error.strerror or error}); free some space "
             "there, or let this process write to it"
         ) from error

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row, select
 from domain.errors import DataDirectoryUnusable
 from streams.stores.audit import key as keys
 from streams.stores.audit.findings import Kind, Report
-from streams.stores.audit.heads import Heads, HeadsFile, signing_in
+from streams.stores.audit.heads import DirectoryRefused, Heads, HeadsFile, signing_in
 from streams.stores.audit.key import AuditKey
 from streams.stores.audit.verify import report_unsigned
 from streams.stores.chain import GENESIS, Head, framed
@@ -58,12 +58,15 @@ class RuleSigner:
         Raises Unavailable when the database is away, and when the directory takes no heads yet.
         """
         if self._heads is None:
-            self._is_refused = True
-            with signing_in(self._folder):
-                key = AuditKey.load_or_create(self._folder / keys.FILE_NAME)
-                heads = rule_heads(self._folder, key)
-                self._last = self._compared(heads)
-            self._heads, self._is_refused = heads, False
+            try:
+                with signing_in(self._folder):
+                    key = AuditKey.load_or_create(self._folder / keys.FILE_NAME)
+                    heads = rule_heads(self._folder, key)
+                    self._last = self._compared(heads)
+            except DirectoryRefused:
+                self._is_refused = True
+                raise
+            self._heads = heads
         if self._broken:
             return
         before = self._last

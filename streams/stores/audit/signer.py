@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from streams.stores.audit.findings import Report
-from streams.stores.audit.heads import HeadsFile, signing_in
+from streams.stores.audit.heads import DirectoryRefused, HeadsFile, signing_in
 from streams.stores.audit.reconcile import Signing, begin_in, open_heads
 from streams.stores.audit.stored import BATCH, StoredRow, page_after
 from streams.stores.database import Database
@@ -42,10 +42,12 @@ class Signer:
         Raises Unavailable when the database is away, and when the directory takes no heads yet.
         """
         if self._following is None:
-            self._is_refused = True
-            with signing_in(self._folder):
-                self._following = _Following(open_heads(self._folder, self._database))
-            self._is_refused = False
+            try:
+                with signing_in(self._folder):
+                    self._following = _Following(open_heads(self._folder, self._database))
+            except DirectoryRefused:
+                self._is_refused = True
+                raise
         self._following.catch_up(self._database)
 
     @property

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from domain.errors import CountermandError
 from streams.cli import (
@@ -151,13 +154,19 @@ def _run() -> None:
     """Run it, and write what it has to say; raises OSError where that cannot be."""
     _have_streams()
     try:
-        app()
+        _whole()()
     except SystemExit as ended:
         # What typer and rich make of a pipe whose reader has gone is 1: "the job failed".
         if isinstance(ended.__context__, BrokenPipeError):
             raise ended.__context__ from None
         sys.stdout.flush()
         raise
+
+
+@cache
+def _whole() -> Callable[[], object]:
+    """The command with all its verbs; a process that runs several builds it for the first one."""
+    return get_command(app)
 
 
 def _have_streams() -> None:

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import benchmarks.__main__ as benchmark
+import benchmarks.peers.__main__ as peers
 from benchmarks import contestants, scaled, server, validation
 from benchmarks.contestants import BATCHES, OURS, OURS_100, SCALED, SCRIPTS
 from benchmarks.peers.catalogue import HUEY, ON_REDIS, PROCRASTINATE
@@ -32,9 +34,19 @@ SMALL = ("--items", "600", "--rounds", "1", "--jobs", "2", "--large", "0", "--sl
 pytestmark = pytest.mark.timeout(PATIENCE + 30)
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers in forks of a process that has all imported, which a command does for seconds."""
+    for module in (server, scaled):
+        monkeypatch.setattr(module, "process", _forked)
+
+
 @pytest.mark.slow
-def test_the_report_has_a_row_for_every_contestant(tmp_path: Path) -> None:
-    text = _reported(tmp_path, "benchmarks", "--database", "sqlite", *SMALL)
+@pytest.mark.usefixtures("forked")
+def test_the_report_has_a_row_for_every_contestant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = _written(monkeypatch, benchmark, tmp_path, "--database", "sqlite", *SMALL)
     huey = [f"{HUEY.label}, tasks of {size}" for size in BATCHES]
     assert _rows(text) == [*SCRIPTS.values(), *huey, OURS.name, OURS_100.name]
     assert "## Work that waits" in text
@@ -42,17 +54,11 @@ def test_the_report_has_a_row_for_every_contestant(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.service("kafka", "postgresql")
+@pytest.mark.usefixtures("forked")
 def test_the_report_of_the_scaled_stack_has_its_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Each of three stacks is four supervisors and four engines, which all import for seconds.
-    for module in (server, scaled):
-        monkeypatch.setattr(module, "process", _forked)
-    report = tmp_path / "report.md"
-    asked = ("benchmarks", "--database", "kafka", *SMALL, "--report", str(report))
-    monkeypatch.setattr(sys, "argv", list(asked))
-    benchmark.main()
-    text = report.read_text()
+    text = _written(monkeypatch, benchmark, tmp_path, "--database", "kafka", *SMALL)
     assert [row for row in _rows(text) if row.startswith(SCALED)] == [
         SCALED,
         f"{SCALED}, chunks of 100",
@@ -71,14 +77,27 @@ def test_validation_has_a_table_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.service("postgresql")
-def test_peers_have_rows_or_are_said_to_be_left_out(tmp_path: Path) -> None:
-    text = _reported(tmp_path, "benchmarks.peers", "--items", "300", "--rounds", "1")
+@pytest.mark.usefixtures("forked")
+def test_peers_have_rows_or_are_said_to_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = _written(monkeypatch, peers, tmp_path, "--items", "300", "--rounds", "1")
     rows = _rows(text)
     for peer in (PROCRASTINATE, *ON_REDIS):
         own = [row for row in rows if row.startswith(peer.name)]
         left_out = any(peer.name in line and "left out" in line for line in text.splitlines())
         assert len(own) == (0 if left_out else len(BATCHES)), peer.name
     assert {SCRIPTS["100"], SCRIPTS["500"], OURS.name} <= set(rows)
+
+
+def _written(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, folder: Path, *arguments: str
+) -> str:
+    """What a benchmark reports that is run in this process."""
+    report = folder / "report.md"
+    monkeypatch.setattr(sys, "argv", [module.__name__, *arguments, "--report", str(report)])
+    module.main()
+    return report.read_text()
 
 
 def _reported(folder: Path, module: str, *arguments: str) -> str:

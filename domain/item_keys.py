@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+from pydantic_core import from_json
 
 from domain.errors import InvalidCommand
 from domain.execution import item_document
 
 MAX_DIGITS = 18
 """Of a whole number that 64 bits hold, whichever it is."""
+LEVELS = 200
+"""Fewer brackets nest in no item deeper than its model reads."""
 _LONG = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 
 
@@ -25,7 +28,10 @@ def parts_of(pointer: str) -> list[str]:
 
 
 def key_of(line: bytes, parts: Sequence[str]) -> bytes | None:
-    """The key of an item as canonical JSON, None when it has none."""
+    """The key of an item as canonical JSON, None when it has none.
+
+    Nor is it one that nests deeper than it can be written: no model reads such an item.
+    """
     value: Any = exact_document(line)
     for part in parts:
         if isinstance(value, dict):
@@ -34,7 +40,7 @@ def key_of(line: bytes, parts: Sequence[str]) -> bytes | None:
             value = value[int(part)]
         else:
             return None
-    return None if value is None else canonical(value)
+    return None if value is None else _written(value)
 
 
 def exact_document(line: bytes) -> Any:
@@ -50,6 +56,26 @@ def exact_document(line: bytes) -> Any:
         return json.loads(line, parse_int=_as_written)
     except RecursionError:
         return document
+
+
+def shown_document(line: bytes) -> Any:
+    """An item as it is shown: as it was sent, and the text itself when no model reads that.
+
+    What nests deeper is read by some, and written by nobody: all that is shown beside it would
+    be lost with it.
+    """
+    return line.decode("utf-8", "replace") if _is_too_deep(line) else exact_document(line)
+
+
+def _is_too_deep(line: bytes) -> bool:
+    """Whether an item nests deeper than a model reads it."""
+    if len(line) <= LEVELS or line.count(b"[") + line.count(b"{") <= LEVELS:
+        return False
+    try:
+        from_json(line)
+    except ValueError:
+        return True
+    return False
 
 
 def _as_written(digits: str) -> int | orjson.Fragment:
@@ -68,8 +94,15 @@ def keys_like(text: str) -> list[bytes]:
         return found
     if rounded is None:
         return found
-    values = map(canonical, (exact_document(text.encode()), rounded))
-    return [*dict.fromkeys(values), *found]
+    values = map(_written, (exact_document(text.encode()), rounded))
+    return [*dict.fromkeys(value for value in values if value is not None), *found]
+
+
+def _written(value: Any) -> bytes | None:
+    try:
+        return canonical(value)
+    except TypeError:
+        return None
 
 
 def canonical(value: Any) -> bytes:

@@ -64,6 +64,13 @@ class Registry:
         declared = (table for kind in self for table in kind.tables)
         return {table.name: table for table in declared}
 
+    def names_of(self, kind: str) -> tuple[str, ...]:
+        """What an operation is called, then what it was; of one not installed, what it says."""
+        if kind not in self:
+            return (kind,)
+        operation = self.get(kind)
+        return operation.kind, *operation.formerly
+
     def system_of(self, kind: str) -> str:
         """The system that works an operation by now; of one that is not installed, what it says."""
         return self.get(kind).system if kind in self else kind.split(".", 1)[0]

@@ -2,7 +2,8 @@
 
 A rule is a tenant's or everybody's, and is about one kind of operation, all kinds with a
 prefix, or all. Of those that are about a job one governs it whole: a tenant's own before
-everybody's, and among these that which names the kind most closely.
+everybody's, and among these that which names the kind most closely. What an operation was called
+before counts as well, so that a rule holds on when its operation gets another name.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ class Rule(Value):
 
     @property
     def closeness(self) -> tuple[bool, bool, int]:
-        """Larger, the more closely it names what it is about."""
-        return self.tenant != ANY, not self.kind.endswith(ANY), len(self.kind)
+        """Larger, the more closely it names what it is about; a prefix by its dots."""
+        prefix = self.kind.endswith(ANY)
+        return self.tenant != ANY, not prefix, self.kind.count(".") if prefix else 0
 
     def __str__(self) -> str:
         whose = "all tenants" if self.tenant == ANY else f"tenant {self.tenant}"
@@ -72,10 +74,20 @@ class RuleChange(Rule):
     at: datetime
 
 
-def governing(rules: Iterable[Rule], tenant: str, operation: str) -> Rule | None:
-    """The rule that says what is kept of a tenant's jobs of an operation, if there is one."""
-    about = [rule for rule in rules if rule.governs(tenant, operation)]
-    return max(about, key=lambda rule: rule.closeness, default=None)
+def governing(rules: Iterable[Rule], tenant: str, *names: str) -> Rule | None:
+    """The rule that says what is kept of a tenant's jobs of an operation, if there is one.
+
+    ``names`` are what the operation is called, and then what it was called. Of rules that name two
+    of them as closely, that of the earlier one governs.
+    """
+    about = [
+        (rule, place)
+        for rule in rules
+        for place, name in enumerate(names)
+        if rule.governs(tenant, name)
+    ]
+    closest = max(about, key=lambda one: (one[0].closeness, -one[1]), default=None)
+    return None if closest is None else closest[0]
 
 
 def check_rule(rule: Rule, *, keep: bool) -> None:

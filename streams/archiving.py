@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from domain.archiving import CLEAR, SEALED, ArchiveFile
 from domain.errors import CommandRefused, DataDirectoryUnusable, MessageUnreadable
 from domain.ports import Ids
+from domain.registry import Registry
 from domain.retention import KnownRule, governing
 from streams.envelope import Outgoing, look_at
 from streams.failpoints import Failpoint, Failpoints
@@ -56,6 +57,7 @@ class Archivist:
         self,
         *,
         database: Database,
+        registry: Registry,
         folder: Path,
         heads: Heads,
         ids: Ids,
@@ -64,6 +66,7 @@ class Archivist:
         retained: Retained,
     ) -> None:
         self._database = database
+        self._registry = registry
         self._folder = folder
         self._heads = heads
         self._ids = ids
@@ -102,7 +105,8 @@ class Archivist:
 
     def _chosen(self, connection: Connection) -> tuple[list[Wanted], str]:
         """Those jobs, and behind which one the next look goes on."""
-        shredded_first = cache(partial(_is_shredded_first, retention.rules_of(connection)))
+        rules = retention.rules_of(connection)
+        shredded_first = cache(partial(_is_shredded_first, rules, self._registry))
         chosen: list[Wanted] = []
         behind = self._behind[Stage.WANTED]
         for _ in range(READS_AT_A_LOOK):
@@ -221,8 +225,10 @@ class Archivist:
         self._behind[stage] = found[-1] if len(found) == most else ""
 
 
-def _is_shredded_first(rules: Sequence[KnownRule], tenant: str, operation: str) -> bool:
-    rule = governing(rules, tenant, operation)
+def _is_shredded_first(
+    rules: Sequence[KnownRule], registry: Registry, tenant: str, operation: str
+) -> bool:
+    rule = governing(rules, tenant, *registry.names_of(operation))
     return rule is not None and rule.shred_after is not None
 
 

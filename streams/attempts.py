@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, select
 
 from domain.events import Cause
-from domain.item_keys import exact_document
+from domain.item_keys import shown_document
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
 from streams.stores.ledger import LedgerEntry
@@ -40,7 +40,7 @@ class ItemPast:
 def past_of(connection: Connection, job_id: str, position: int, *, bodies: bool) -> ItemPast:
     """All that has become of an item that the job has; ``bodies`` unless they are shredded."""
     lines = PayloadReader().editions(connection, job_id, position) if bodies else []
-    return ItemPast(attempts_at(connection, job_id, position), [*map(exact_document, lines)])
+    return ItemPast(attempts_at(connection, job_id, position), [*map(shown_document, lines)])
 
 
 def attempts_at(connection: Connection, job_id: str, position: int) -> list[Attempt]:

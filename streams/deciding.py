@@ -313,8 +313,11 @@ class Decider:
         source = self._uploaded(connection, command.tenant, command.source)
         _hold(connection, command, source, first_item=0)
         check_whole(command.spec, source.items, source.size)
+        planned.require_applicable(
+            connection, self._tables, command.tenant, command.spec, source.sha256
+        )
         repeated = self._repeated(connection, job.id, command.spec, source.upload_id)
-        planned.begin(connection, self._tables, command.tenant, job.id, command.spec, source.sha256)
+        planned.hand_over(connection, command.spec, job.id)
         job.submit(
             stamp,
             command.tenant,

@@ -6,6 +6,7 @@ Called by :mod:`streams.deciding`, within the coordinator's transaction.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection
@@ -100,7 +101,7 @@ class Redriver:
         size = 0
         bodies = BodyReader().each(connection, job.id, items)
         for count, (position, old) in enumerate(zip(items, bodies, strict=True)):
-            new = orjson.dumps(patched(exact_document(old), select.patch))
+            new = _written(position, patched(exact_document(old), select.patch))
             _check_length(position, new)
             size += max(len(old), len(new))
             if size > MOST_EDITED_BYTES:
@@ -109,6 +110,18 @@ class Redriver:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _written(position: int, body: Any) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        # It was not read by its model, and is not by orjson once it is to be written.
+        raise InvalidCommand(
+            f"item {position} nests too deeply to be written with the patch; replace what does so "
+            "by the patch, or choose others by items",
+            pointer="/patch",
+        ) from None
 
 
 def _check_length(position: int, line: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from domain.item_keys import exact_document
+from domain.item_keys import shown_document
 from domain.outcomes import ItemStatus
 from domain.ranges import Ranges
 from streams.stores import keys
@@ -73,8 +73,8 @@ class ItemView:
 
     @property
     def item(self) -> Any:
-        """What was sent, as a JSON value."""
-        return exact_document(self.line) if self.line else None
+        """What was sent, as a JSON value; as text where it is none, or nests too deeply."""
+        return shown_document(self.line) if self.line else None
 
 
 @dataclass(frozen=True, slots=True)

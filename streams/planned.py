@@ -53,10 +53,10 @@ def contents_of(spec: JobSpec, items_sha256: str) -> str:
 # -- the coordinator ------------------------------------------------------------------------
 
 
-def begin(
-    connection: Connection, tables: Tables, tenant: str, job_id: str, spec: JobSpec, sha256: str
+def require_applicable(
+    connection: Connection, tables: Tables, tenant: str, spec: JobSpec, sha256: str
 ) -> None:
-    """Hand a plan to the job that is to do it; raises when it may not, and names the records."""
+    """Raise unless a job may do what its plan says, and name the records; holds the plan."""
     if spec.options.plan is None:
         return
     plan = _known(connection, tenant, spec.options.plan)
@@ -72,7 +72,12 @@ def begin(
             pointer="/options/plan",
         )
     require_unchanged(connection, tables, tenant, plan.job_id)
-    plans.mark_applied(connection, plan.job_id, job_id)
+
+
+def hand_over(connection: Connection, spec: JobSpec, job_id: str) -> None:
+    """Give a plan that may be applied to the job that does it, once nothing else is refused."""
+    if spec.options.plan is not None:
+        plans.mark_applied(connection, spec.options.plan.job_id, job_id)
 
 
 def require_unchanged(connection: Connection, tables: Tables, tenant: str, plan: str) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from domain.commands import ArchiveJob, ShredJob
 from domain.ports import Clock
+from domain.registry import Registry
 from domain.retention import KnownRule, Rule, governing
 from streams import topics
 from streams.envelope import Outgoing, hint
@@ -90,8 +91,17 @@ class _Places:
 class Retainer:
     """Looks for jobs that are due."""
 
-    def __init__(self, *, database: Database, clock: Clock, send: Send, retained: Retained) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        registry: Registry,
+        clock: Clock,
+        send: Send,
+        retained: Retained,
+    ) -> None:
         self._database = database
+        self._registry = registry
         self._clock = clock
         self._send = send
         self._retained = retained
@@ -118,7 +128,7 @@ class Retainer:
         found: list[_Found] = []
         for act in Act:
             for pair in retention.pairs(connection, act):
-                rule = governing(rules, pair.tenant, pair.operation)
+                rule = self._governing(rules, pair.tenant, pair.operation)
                 age = None if rule is None else age_of(rule, act)
                 if rule is None or age is None:
                     continue
@@ -130,9 +140,23 @@ class Retainer:
                 found += [
                     _Found(act, rule, pair, one)
                     for one in due
-                    if act is Act.SHRED or not _overrules(connection, rules, pair, one, now)
+                    if act is Act.SHRED or not self._overrules(connection, rules, pair, one, now)
                 ]
         return _after_shredding(found)
+
+    def _overrules(
+        self, connection: Connection, rules: Sequence[KnownRule], pair: Pair, due: Due, now: float
+    ) -> bool:
+        """Whether with a batch jobs would go of which a rule of their own says: not yet."""
+        for operation, since in retention.jobs_of(connection, due.job_id):
+            rule = self._governing(rules, pair.tenant, operation)
+            age = None if rule is None else age_of(rule, Act.ARCHIVE)
+            if rule is not None and (age is None or since > now - age):
+                return True
+        return False
+
+    def _governing(self, rules: Sequence[KnownRule], tenant: str, operation: str) -> Rule | None:
+        return governing(rules, tenant, *self._registry.names_of(operation))
 
     def _command(self, found: _Found) -> Outgoing:
         due, act = found.due, found.act
@@ -160,18 +184,6 @@ def _after_shredding(found: list[_Found]) -> list[_Found]:
         if one.act is Act.ARCHIVE and one.due.job_id in shredded:
             one.due = replace(one.due, version=one.due.version + 1)
     return found
-
-
-def _overrules(
-    connection: Connection, rules: Sequence[KnownRule], pair: Pair, due: Due, now: float
-) -> bool:
-    """Whether with a batch jobs would be put away of which a rule of their own says: not yet."""
-    for operation, since in retention.jobs_of(connection, due.job_id):
-        rule = governing(rules, pair.tenant, operation)
-        age = None if rule is None else age_of(rule, Act.ARCHIVE)
-        if rule is not None and (age is None or since > now - age):
-            return True
-    return False
 
 
 def age_of(rule: Rule, act: Act) -> float | None:

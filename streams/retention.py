@@ -76,10 +76,10 @@ class Retention:
         return page, page[-1].number if len(found) > limit else None
 
     def _check_kind(self, kind: str) -> None:
-        """A rule for what no operation is called would keep nobody's jobs, unsaid."""
-        kinds = [*(operation.kind for operation in self._registry), BATCH]
+        """A rule for what no operation is or was called would keep nobody's jobs, unsaid."""
         about = Rule(kind=kind)
-        if not any(about.governs(ANY, known) for known in kinds):
+        if not any(about.governs(ANY, known) for known in (*self._registry.kinds(), BATCH)):
+            kinds = [*(operation.kind for operation in self._registry), BATCH]
             raise InvalidCommand(
                 f"no installed operation is called {kind}; there are {', '.join(sorted(kinds))}",
                 pointer="/kind",

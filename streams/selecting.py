@@ -87,7 +87,7 @@ async def frozen_lines(
     Raises SelectionUnconfirmed when none matches, or all do, and that is not said to be meant.
     """
     selection.require_confirmed(*await database.read(partial(_count, frozen)))
-    after = 0
+    after: int | None = None
     while page := await database.read(partial(_page, frozen, after)):
         yield b"".join(_line(frozen, key, version) for key, version in page)
         after = page[-1][0]
@@ -101,11 +101,11 @@ def _count(frozen: Frozen, connection: Connection) -> tuple[int, int]:
     return matching, connection.scalar(counted.where(frozen.mine)) or 0
 
 
-def _page(frozen: Frozen, after: int, connection: Connection) -> list[tuple[int, int]]:
+def _page(frozen: Frozen, after: int | None, connection: Connection) -> list[tuple[int, int]]:
     key, version = frozen.table.c.id, frozen.table.c.version
-    rows = connection.execute(
-        select(key, version).where(frozen.matches, key > after).order_by(key).limit(PAGE)
-    )
+    behind = select(key, version).where(frozen.matches).order_by(key).limit(PAGE)
+    # Ids of an application's own records may be 0, and less.
+    rows = connection.execute(behind if after is None else behind.where(key > after))
     return [(row[0], row[1]) for row in rows]
 
 
@@ -164,9 +164,18 @@ def _most(column: TableColumn[Any]) -> int:
     return MOST_INTEGER
 
 
+def _kind_of(column: TableColumn[Any]) -> type | None:
+    """What the column's values are in Python; None where its type does not say."""
+    try:
+        kind: type = column.type.python_type
+    except NotImplementedError:
+        return None
+    return kind
+
+
 def _value(column: TableColumn[Any], value: Any, at: str) -> ColumnElement[Any]:
     """A JSON value as the column's type takes it: a parameter, never text of the statement."""
-    kind = column.type.python_type
+    kind = _kind_of(column)
     if kind not in KINDS:
         raise InvalidCommand(f"{column.key} cannot be filtered by; use another column", pointer=at)
     if isinstance(value, int) and abs(value) > _most(column):

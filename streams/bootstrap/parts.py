@@ -381,7 +381,9 @@ def bind_worker(
         binding = Binding(
             topic=topics.work(system),
             decode=envelope.decode_work,
-            handle=partial(intake.through, handle, lane.moved),
+            handle=partial(
+                intake.through, handle, lane.moved, is_late=partial(faust_apps.is_leaving, app)
+            ),
             before_send=Failpoint.BEFORE_OUTCOME_SEND,
             after_send=Failpoint.AFTER_OUTCOME_SEND,
             moved=lane.moved,
@@ -424,11 +426,18 @@ def retaining(base: Base, send: Sender, heads: Heads, retained: Retained) -> lis
 
     Loops that do not wait for one another: files may take their time, and shredding must not.
     """
-    retainer = Retainer(database=base.database, clock=base.clock, send=send, retained=retained)
+    retainer = Retainer(
+        database=base.database,
+        registry=base.registry,
+        clock=base.clock,
+        send=send,
+        retained=retained,
+    )
     looks: list[Callable[[], Awaitable[object]]] = [retainer.look]
     if base.settings.archive_dir is not None:
         archivist = Archivist(
             database=base.database,
+            registry=base.registry,
             folder=base.settings.archive_dir,
             heads=heads,
             ids=base.ids,

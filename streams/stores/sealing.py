@@ -22,7 +22,7 @@ from domain.errors import DataDirectoryUnusable, InvalidCommand, WrongState
 from streams import secret_files
 from streams.stores import job_files, key_files
 from streams.stores.schema import payload_keys, payloads, uploads
-from streams.stores.schema_items import item_keys
+from streams.stores.schema_items import item_keys, item_marks
 from streams.stores.statements import fixed, insertion
 
 FILE_NAME = "payload.key"
@@ -226,8 +226,8 @@ def opened_secret(connection: Connection, place: str, algorithm: str, stored: by
 def shred(connection: Connection, job_id: str) -> None:
     """Destroy the data keys of a job, and what was sent to it, sealed or not.
 
-    What its items are called goes as well: a digest of something short can be guessed. And so
-    do its files, which are made of what was sent.
+    What its items are called goes as well: a digest of something short can be guessed. So does
+    what they have said of themselves, and so do its files: both are made of what was sent.
     """
     mine = select(uploads.c.upload_id).where(uploads.c.job_id == job_id).scalar_subquery()
     connection.execute(
@@ -237,6 +237,7 @@ def shred(connection: Connection, job_id: str) -> None:
     )
     connection.execute(update(payloads).where(payloads.c.upload_id.in_(mine)).values(data=b""))
     connection.execute(delete(item_keys).where(item_keys.c.upload_id.in_(mine)))
+    connection.execute(delete(item_marks).where(item_marks.c.job_id == job_id))
     job_files.remove_of(connection, job_id)
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -53,6 +54,33 @@ class TestItems:
             *("succeeded", "failed", "failed", "failed", "succeeded")
         ]
         assert {item["error"]["code"] for item in items[1:4]} == {"not_json"}
+
+    def test_one_that_nests_deeper_than_it_is_read_fails_alone_and_is_shown(
+        self, shop: Site[Stack]
+    ) -> None:
+        nest = "[" * 300 + "]" * 300
+        deep = f'{{"mark":{nest}}}'
+        lines = f'{{"mark":"a"}}\n{deep}\n{{"mark":"b"}}\n'
+        options = quote('{"key":"/mark"}')
+        path = f"{JOBS}?operation=crash.create&options={options}"
+        answer = shop.post(path, lines.encode(), kind=NDJSON)
+        assert answer.status == 202
+        job_id = answer.document["job_id"]
+        counts = shop.client.settle(job_id)["counts"]
+        assert (counts["succeeded"], counts["failed"]) == (2, 1)
+
+        for view in ("?include=item", "?format=ndjson&include=item", "?format=csv&include=item"):
+            shown = shop.client.once("GET", f"{JOBS}/{job_id}/items{view}&status=failed")
+            assert (shown.status, nest.encode() in shown.body) == (200, True)
+        item = shop.client.ask("GET", f"{JOBS}/{job_id}/items/1")
+        assert (item["item"], item["bodies"], item["error"]["code"]) == (deep, [deep], "not_json")
+        for view in (f"items?key={quote(nest)}", f"diff/{job_id}?key=/mark"):
+            assert shop.client.once("GET", f"{JOBS}/{job_id}/{view}").status == 200
+
+        patch = {"colour": "red"}
+        problem(shop.post(f"{JOBS}/{job_id}/retry", {"patch": patch}), 422, "invalid", "/patch")
+        assert shop.post(f"{JOBS}/{job_id}/retry", {"patch": {"mark": "c"}}).status == 202
+        assert shop.client.settle(job_id)["status"] == "completed"
 
     @pytest.mark.parametrize(
         ("item", "pointer"),

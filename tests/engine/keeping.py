@@ -60,6 +60,7 @@ class Keeping:
         """Another process has them from now on; it dies at that place."""
         self.retainer = Retainer(
             database=self.stages.database,
+            registry=self.stages.registry,
             clock=self.stages.clock,
             send=self.stages.send,
             retained=self.retained,
@@ -72,6 +73,7 @@ class Keeping:
         """Who archives in another process, which has the database as that one."""
         return Archivist(
             database=database,
+            registry=self.stages.registry,
             folder=folder or self.archives,
             heads=lambda: self.heads,
             ids=self.stages.ids,

@@ -101,6 +101,30 @@ async def test_it_refuses_and_names_the_records_that_have_changed(desk: Desk) ->
         await _apply(desk, plan)
 
 
+async def test_one_that_is_refused_leaves_nothing_of_items_that_are_sent_twice(desk: Desk) -> None:
+    await _stock(desk)
+    items = [{"id": n % 3 + 1, "amount": 1} for n in range(9)]
+    plan = await _dry(desk, "stock.add", items, key="/id", duplicates="first")
+    assert await desk.rows("SELECT DISTINCT job_id FROM repeated_items") == [(plan.id,)]
+    await desk.settle(await desk.submit("stock.add", [{"id": 2, "amount": 5}]))
+    with pytest.raises(PlanChanged):
+        await _apply(desk, plan)
+    assert await desk.rows("SELECT DISTINCT job_id FROM repeated_items") == [(plan.id,)]
+
+
+async def test_one_that_is_refused_for_items_that_are_sent_twice_may_be_applied_after_it(
+    desk: Desk,
+) -> None:
+    await _stock(desk)
+    plan = await _dry(desk, "stock.add", [{"id": 1, "amount": 1}] * 2)
+    spec = await desk.engine.plans.to_apply("local", plan.id, None)
+    keyed = spec.model_copy(update={"options": spec.options.model_copy(update={"key": "/id"})})
+    sent = desk.engine.plans.lines("local", plan.id)
+    with pytest.raises(InvalidCommand, match="same /id"):
+        await desk.engine.gateway.submit(CALLER, keyed, sent, key=None)
+    assert (await desk.settle(await _apply(desk, plan))).counts.succeeded == 2
+
+
 async def test_a_record_that_changes_after_the_start_fails_its_items_alone(
     database: Database,
 ) -> None:

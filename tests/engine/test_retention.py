@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import structlog
 
-from domain.commands import CancelJob, HoldJob, ReleaseJob, RetryJob
+from domain.commands import ArchiveJob, CancelJob, HoldJob, ReleaseJob, RetryJob
 from domain.errors import InvalidCommand, RuleNotFound
 from domain.events import JobStatus
 from domain.registry import Registry
@@ -26,6 +27,7 @@ from tests.databases import database, database_url
 from tests.engine.batches import children, step, submit
 from tests.engine.keeping import NAMES, Keeping, kept
 from tests.engine.stages import document
+from tests.engine.stock import create, operations
 
 __all__ = ["database", "database_url"]
 
@@ -249,6 +251,62 @@ async def test_jobs_of_an_operation_that_is_gone_are_kept_by_the_rules_as_well(
     stages.restart()
     await keeping.look()
     assert (await stages.job(job_id)).shredded is not None
+
+
+OLD, NEW = create.kind, "stock.make"
+
+
+def upgraded(keeping: Keeping) -> Keeping:
+    """The same installation with the next release, which calls an operation otherwise."""
+    made = replace(create, kind=NEW, formerly=(OLD,))
+    keeping.stages.registry = Registry([made if one is create else one for one in operations])
+    keeping.stages.restart()
+    return replace(keeping)
+
+
+@pytest.mark.parametrize("kind", [OLD, NEW])
+async def test_a_rule_of_a_present_or_a_former_name_holds_for_jobs_that_are_stored_under_both(
+    keeping: Keeping, kind: str
+) -> None:
+    before = await keeping.done(OLD)
+    keeping = upgraded(keeping)
+    jobs = [before, await keeping.done(OLD), await keeping.done(NEW)]
+    await keeping.rule(kind, shred_after=0)
+    while await keeping.look():
+        pass
+    assert all([(await keeping.stages.job(job_id)).shredded for job_id in jobs])
+
+
+@pytest.mark.parametrize("ages", [{"shred_after": 0.0}, {"archive_after": 0.0}], ids=str)
+async def test_what_a_rule_keeps_is_kept_when_its_operation_has_another_name(
+    keeping: Keeping, ages: dict[str, float]
+) -> None:
+    await keeping.rule(**ages)
+    await keeping.rule(OLD)
+    keeping = upgraded(keeping)
+    job_id = await keeping.done(NEW)
+    batch = await submit(keeping.stages, step("first", operation=NEW))
+    await keeping.stages.run_dry()
+    while await keeping.look():
+        pass
+    for each in (job_id, (await children(keeping.stages, batch))["first"].id):
+        job = await keeping.stages.job(each)
+        assert (job.status, job.shredded) == (JobStatus.COMPLETED, None)
+
+
+async def test_no_file_has_what_the_rule_of_a_former_name_says_is_to_be_shredded(
+    keeping: Keeping,
+) -> None:
+    await keeping.rule(OLD, shred_after=100)
+    keeping = upgraded(keeping)
+    job_id = await keeping.done(NEW)
+    (await keeping.stages.command(ArchiveJob, job_id)).accepted()
+    await keeping.archive()
+    assert keeping.files(job_id) == []
+    keeping.stages.clock.pass_seconds(200)
+    assert await keeping.look() == 1
+    await keeping.archive()
+    assert len(keeping.files(job_id)) == 1
 
 
 async def test_who_has_changed_a_rule_is_noted_beside_it(keeping: Keeping) -> None:

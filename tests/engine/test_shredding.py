@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from domain.errors import InvalidCommand, NotReversible, WrongState
 from domain.events import JobStatus
@@ -16,6 +17,7 @@ from streams.diffs import Run
 from streams.items import ItemView
 from streams.stores import audit, sealing
 from streams.stores.audit.verify import verify
+from streams.stores.records import marks
 from streams.stores.schema import payload_keys, payloads
 from streams.stores.schema_items import item_keys
 from tests.engine.conftest import CALLER, Desk
@@ -78,6 +80,21 @@ async def test_what_items_were_called_is_gone_too(desk: Desk) -> None:
     assert len(await _digests(desk)) == len(NAMES)
     await _tell(desk, job_id, "shred", "asked")
     assert await _digests(desk) == []
+
+
+async def test_what_items_have_said_of_themselves_is_gone_too(desk: Desk) -> None:
+    other = await desk.submit("stock.create", NAMES)
+    job_id = await desk.submit("stock.create", NAMES)
+    for job in (other, job_id):
+        await desk.settle(job)
+        await desk.engine.database.write(partial(_say, job))
+    await _tell(desk, job_id, "shred", "asked")
+    assert await desk.rows("SELECT job_id, mark FROM item_marks") == [(other, "n1 in 1:PERSON")]
+
+
+def _say(job_id: str, connection: Connection) -> None:
+    """As an operation does that asks whether an item is the first that says so."""
+    marks.first_of(connection, job_id, {"n1 in 1:PERSON": 1})
 
 
 async def _digests(desk: Desk) -> Sequence[bytes]:

@@ -9,7 +9,7 @@ from domain import portions
 from domain.contradictions import check_options
 from domain.errors import InvalidCommand, WrongState
 from domain.events import JobStatus
-from domain.item_keys import key_of, keys_like
+from domain.item_keys import key_of, keys_like, shown_document
 from domain.options import JobOptions
 from domain.outcomes import Counts
 from domain.ranges import Ranges
@@ -112,3 +112,25 @@ def test_a_key_is_what_it_was_where_its_number_fits(number: bytes) -> None:
 def test_a_key_is_found_however_deep_its_item_is() -> None:
     line = b'{"id": 1, "hash": %b, "x": %b}' % (LARGE, b"[" * 1000 + b"]" * 1000)
     assert key_of(line, ["id"]) == b"1"
+
+
+@pytest.mark.parametrize("levels", [300, 1000])
+def test_what_nests_deeper_than_can_be_written_is_no_key(levels: int) -> None:
+    deep = b"[" * levels + b"]" * levels
+    assert key_of(b'{"id": %b}' % deep, ["id"]) is None
+    assert keys_like(deep.decode()) == [b'"%b"' % deep]
+
+
+@pytest.mark.parametrize("levels", [150, 199, 200, 250, 300, 1000, 1100])
+def test_an_item_is_shown_so_that_it_can_be_written_with_others(levels: int) -> None:
+    line = b'{"x": %b, "hash": %b}' % (b"[" * levels + b"]" * levels, LARGE)
+    shown = shown_document(line)
+    assert isinstance(shown, dict if levels <= 200 else str)
+    written = orjson.dumps({"items": [{"item": shown}]})
+    assert (line.decode() in written.decode().replace("\\", "")) == (levels > 200)
+    assert LARGE in written
+
+
+def test_an_item_of_many_lists_is_shown_as_it_was_sent() -> None:
+    line = b'{"points":[%b],"hash":%b}' % (b",".join([b"[1,2]"] * 1000), LARGE)
+    assert orjson.dumps(shown_document(line)) == line

@@ -81,6 +81,15 @@ def test_jobs_are_stored_under_former_names_as_well() -> None:
     assert registry.kinds(lambda one: one is renamed) == ["shop.reprice", "shop.set_price"]
 
 
+def test_all_names_of_an_operation_are_known_by_each_of_them() -> None:
+    renamed = dataclasses.replace(reprice, formerly=("shop.set_price", "prices.set"))
+    registry = Registry([renamed, square])
+    names = ("shop.reprice", "shop.set_price", "prices.set")
+    assert [registry.names_of(kind) for kind in names] == [names] * 3
+    assert registry.names_of("shop.square") == ("shop.square",)
+    assert registry.names_of("shop.gone") == ("shop.gone",)
+
+
 @pytest.mark.parametrize(
     "fresh",
     [

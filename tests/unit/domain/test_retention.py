@@ -41,6 +41,28 @@ def test_the_closest_rule_governs(tenant: str, operation: str, age: float) -> No
     assert governing(RULES[::-1], tenant, operation) == rule
 
 
+@pytest.mark.parametrize(
+    ("kinds", "governs"),
+    [
+        (["*", "old.texts.load"], "old.texts.load"),
+        (["new.load", "old.texts.load"], "new.load"),
+        (["new.*", "old.texts.load"], "old.texts.load"),
+        (["*", "old.*"], "old.*"),
+        (["new.*", "old.*"], "new.*"),
+        (["new.*", "old.texts.*"], "old.texts.*"),
+        (["oldest", "old.texts.load"], "old.texts.load"),
+    ],
+)
+def test_what_an_operation_was_called_counts_after_what_it_is_called(
+    kinds: list[str], governs: str
+) -> None:
+    rules = [Rule(kind=kind) for kind in kinds]
+    for given in (rules, rules[::-1]):
+        rule = governing(given, "south", "new.load", "old.texts.load", "oldest")
+        assert rule is not None
+        assert rule.kind == governs
+
+
 def test_where_no_rule_is_about_a_job_nothing_governs_it() -> None:
     assert governing(RULES[4:], "south", "shop.open") is None
 

@@ -14,6 +14,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any, Generic, TypeVar, cast
 
@@ -31,7 +32,7 @@ from domain.errors import (
 )
 from streams.deadletters import MAX_CAUSE, Burial, bury
 from streams.envelope import Headers, Outgoing, Problem, mode_of
-from streams.express import Entry, Express
+from streams.express import Entry, Express, NotBegun
 from streams.failpoints import Failpoint, Failpoints
 from streams.logs import first_line
 from streams.metrics import Metrics
@@ -117,7 +118,7 @@ def _translated() -> Iterator[None]:
 # Agents yield nothing: Faust answers each value at whatever topic the message's header names.
 
 
-def one_at_a_time(_app: faust.App, handle: Handle) -> Agent:
+def one_at_a_time(app: faust.App, handle: Handle) -> Agent:
     """An agent that hands over each message when the one before it is done."""
 
     async def read(stream: Any) -> None:
@@ -125,8 +126,7 @@ def one_at_a_time(_app: faust.App, handle: Handle) -> Agent:
         stream.enable_acks = False
         with ending_the_process():
             async for event in stream.events():
-                await handle(event)
-                await stream.ack(event)
+                await _handle_and_acknowledge(app, stream, handle, event)
 
     return read
 
@@ -134,22 +134,33 @@ def one_at_a_time(_app: faust.App, handle: Handle) -> Agent:
 def two_at_a_time(app: faust.App, handle: Handle) -> Agent:
     """An agent that hands over a short message beside a long one; see :mod:`.express`."""
 
-    def forget_if_late(event: Any) -> bool:
-        return cast("CurrentConsumer", app.consumer).forget_if_late(event.message)
-
     async def read(stream: Any) -> None:
         # As above: acknowledged is what was handled.
         stream.enable_acks = False
-
-        async def handle_and_acknowledge(event: Any) -> None:
-            await handle(event)
-            await stream.ack(event)
-
-        express = Express(_entry, handle_and_acknowledge, forget_if_late, ending_the_process)
+        done = partial(_handle_and_acknowledge, app, stream, handle)
+        late = partial(_forget_if_late, app)
+        express = Express(_entry, done, late, ending_the_process)
         with ending_the_process():
             await express.run(stream.events())
 
     return read
+
+
+async def _handle_and_acknowledge(app: faust.App, stream: Any, handle: Handle, event: Any) -> None:
+    """Handle a message and say so; one that was not begun in time is forgotten."""
+    while True:
+        try:
+            await handle(event)
+        except NotBegun:
+            if _forget_if_late(app, event):
+                return
+        else:
+            await stream.ack(event)
+            return
+
+
+def _forget_if_late(app: faust.App, event: Any) -> bool:
+    return cast("CurrentConsumer", app.consumer).forget_if_late(event.message)
 
 
 @contextmanager
@@ -234,7 +245,10 @@ def within(binding: Binding[Any], message: Any) -> Iterator[None]:
 
 
 async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Failpoints) -> None:
-    """Take one message through its stage; never raises but when cancelled."""
+    """Take one message through its stage; never raises but when cancelled.
+
+    Raises NotBegun where the stage does.
+    """
 
     def away() -> None:
         binding.metrics.retried(binding.topic)
@@ -260,7 +274,7 @@ async def _handle(
         outgoing: list[Outgoing] = await _patiently(lambda: binding.handle(decoded), away)
     except (MessageUnreadable, UnsupportedVersion) as error:
         problem = _problem(error.code, error.message, error.pointer)
-    except Unavailable:
+    except (Unavailable, NotBegun):
         raise
     except Exception as error:
         log.exception("message_failed", topic=message.topic, offset=message.offset)

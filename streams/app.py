@@ -30,9 +30,11 @@ __all__ = [
     "TransportFactory",
     "backlog",
     "create_faust_app",
+    "is_leaving",
     "running",
     "start",
     "stop",
+    "tell_of_leaving",
     "watch",
 ]
 
@@ -212,6 +214,26 @@ def held(app: faust.App) -> dict[str, list[int]]:
         for tp in sorted(app.consumer.assignment()):
             found.setdefault(tp.topic, []).append(tp.partition)
     return found
+
+
+def is_leaving(app: faust.App) -> bool:
+    """Whether the app gives its partitions up, or stops: what it has not begun is left to others.
+
+    It waits for what it has begun.
+    """
+    return not app.flow_control.is_active()
+
+
+def tell_of_leaving(app: faust.App, leave: Callable[[], None]) -> None:
+    """Have ``leave`` called whenever the app gives its partitions up, which others may get then.
+
+    What it had begun of them is done and committed by that time.
+    """
+
+    def left(*_: Any, **__: Any) -> None:
+        leave()
+
+    app.on_partitions_revoked.connect(left)
 
 
 async def watch(app: faust.App) -> None:

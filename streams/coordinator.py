@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -159,6 +159,7 @@ class Coordinator:
         self._places = places
         self._limits = limits
         self._live: dict[str, Job] = {}
+        self._times_left = 0
         self._resting = Resting(database)
         self._sick = Sick()
         # A lock lives as long as somebody holds it or waits for it.
@@ -218,6 +219,17 @@ class Coordinator:
         for lock in [lock for lock in self._locks.values() if lock.locked()]:
             async with lock:
                 pass
+
+    def leave_all(self) -> None:
+        """Forget the jobs that it drives: from now on others may drive them, and end them.
+
+        One that is just being stepped is forgotten when its step has ended.
+        """
+        self._times_left += 1
+        for job_id in [job_id for job_id in self._live if not self._is_busy(job_id)]:
+            # What a step of its batch, if one is under way, knows of its places is its own.
+            del self._live[job_id]
+            self._limits.forget(job_id)
 
     @property
     def live(self) -> Mapping[str, Job]:
@@ -290,8 +302,15 @@ class Coordinator:
             sent = [replace(one, headers=carrying(one.headers, own)) for one in sent]
         return sent, step.others
 
-    def _only(self, job_id: str) -> AbstractAsyncContextManager[None]:
-        return self._locks.setdefault(job_id, asyncio.Lock())
+    @asynccontextmanager
+    async def _only(self, job_id: str) -> AsyncIterator[None]:
+        async with self._locks.setdefault(job_id, asyncio.Lock()):
+            times = self._times_left
+            try:
+                yield
+            finally:
+                if times != self._times_left:
+                    self._forget(job_id)
 
     def _is_busy(self, job_id: str) -> bool:
         lock = self._locks.get(job_id)

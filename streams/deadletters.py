@@ -9,7 +9,7 @@ whose names begin with ``countermand-``.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import (
@@ -124,26 +124,42 @@ class Listed:
     others: int = 0
 
 
-async def grouped(letters: AsyncIterator[Letter]) -> Listed:
-    """What there is, by code and topic."""
-    found: dict[tuple[str, str], Group] = {}
-    others = 0
-    async for letter in letters:
+class Tally:
+    """Counts letters by code and topic."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str], Group] = {}
+        self._others = 0
+
+    def add(self, letter: Letter) -> None:
+        """One more."""
         try:
             burial = Burial.of(letter.headers)
         except MessageUnreadable:
-            others += 1
-            continue
+            self._others += 1
+            return
         name = (burial.code, burial.topic)
-        if name not in found and len(found) == MAX_GROUPS:
-            others += 1
-            continue
-        group = found.setdefault(name, Group(*name))
+        if name not in self._groups and len(self._groups) == MAX_GROUPS:
+            self._others += 1
+            return
+        group = self._groups.setdefault(name, Group(*name))
         group.letters += 1
         group.reason = burial.reason
         group.key = letter.key[:MAX_KEY].decode(errors="replace")
         group.place = f"{burial.partition}:{burial.offset}"
-    return Listed(sorted(found.values(), key=lambda group: -group.letters), others)
+
+    def listed(self) -> Listed:
+        """What there is so far; what is added later does not change it."""
+        groups = [replace(group) for group in self._groups.values()]
+        return Listed(sorted(groups, key=lambda group: -group.letters), self._others)
+
+
+async def grouped(letters: AsyncIterator[Letter]) -> Listed:
+    """What there is, by code and topic."""
+    found = Tally()
+    async for letter in letters:
+        found.add(letter)
+    return found.listed()
 
 
 async def redrive(

@@ -24,6 +24,10 @@ three a slot over all slots, but work in order goes where its job's key says, so
 have more of it."""
 
 
+class NotBegun(Exception):
+    """Raised for a message of which nothing is begun, and whose time is over: others work it."""
+
+
 class Line(Enum):
     """Where an event is worked; one at a time in each."""
 

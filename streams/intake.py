@@ -2,7 +2,8 @@
 
 What it has in hand is what its memory is for; with less of that the memory comes back. A
 worker with nothing in hand takes one chunk all the same: else a process whose memory does
-not come back would stand still for ever, and say nothing.
+not come back would stand still for ever, and say nothing. Nobody waits for a message that
+waits for memory: where all give up what they hold, it is left to whoever is handed it next.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TypeVar
 import structlog
 
 from domain.ports import Clock
+from streams.express import NotBegun
 from streams.stores.workers import WorkerRow
 
 log = structlog.get_logger(__name__)
@@ -29,6 +31,10 @@ KEPT_PART = 0.95
 """Below that part of its budget a process has kept it again: at the edge it would say so at
 every message."""
 MIB = 1 << 20
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,14 +85,20 @@ class Intake:
         self._closed = False
 
     async def through(
-        self, stage: Callable[[M], Awaitable[R]], moved: Callable[[], None], message: M
+        self,
+        stage: Callable[[M], Awaitable[R]],
+        moved: Callable[[], None],
+        message: M,
+        *,
+        is_late: Callable[[], bool] = _never,
     ) -> R:
         """What the stage makes of a message, once there is memory for it.
 
-        ``moved`` is called meanwhile: who waits for memory does not stand still.
+        ``moved`` is called meanwhile: who waits for memory does not stand still. Raises NotBegun
+        once ``is_late`` says that messages which are not begun are to be left to others.
         """
         if self._is_over():
-            await self._wait(moved)
+            await self._wait(moved, is_late)
         self._handled += 1
         try:
             return await stage(message)
@@ -128,7 +140,7 @@ class Intake:
             log.info("memory_within_budget", seconds=round(seconds, 1), **self._figures())
         return over
 
-    async def _wait(self, moved: Callable[[], None]) -> None:
+    async def _wait(self, moved: Callable[[], None], is_late: Callable[[], bool]) -> None:
         if self._is_free():
             return
         self._waits += 1
@@ -138,6 +150,8 @@ class Intake:
             log.warning("intake_waits", in_hand=self._in_hand, **self._figures())
         try:
             while not self._is_free():
+                if is_late():
+                    raise NotBegun
                 moved()
                 await asyncio.sleep(PAUSE)
         finally:

@@ -18,7 +18,7 @@ from streams.transport.kafka.positions import Place, ends_of
 T = TypeVar("T")
 
 REMEMBERED: Final = 15.0
-"""Seconds for which letters are not read again: all of them are, and several may ask at once."""
+"""Seconds for which the broker is not asked again for letters: several may ask at once."""
 
 
 class InKafka:
@@ -27,6 +27,7 @@ class InKafka:
     def __init__(self, broker: Broker, systems: Sequence[str]) -> None:
         self._broker = broker
         self._systems = tuple(systems)
+        self._lister = redriving.Lister(broker)
         self._turn = asyncio.Lock()
         self._known: Listed | None = None
         self._known_until = 0.0
@@ -50,7 +51,7 @@ class InKafka:
         async with self._turn:
             now = asyncio.get_running_loop().time()
             if self._known is None or now > self._known_until:
-                self._known = await _translated(redriving.list_all(self._broker))
+                self._known = await _translated(self._lister.list_all())
                 self._known_until = asyncio.get_running_loop().time() + REMEMBERED
             return self._known
 

@@ -23,7 +23,7 @@ from streams import app as faust_apps
 from streams import broker_address, topics
 from streams.agents import Sender
 from streams.broker_address import Broker
-from streams.deadletters import Letter, Listed, Redriven, grouped, redrive
+from streams.deadletters import Letter, Listed, Redriven, Tally, redrive
 from streams.envelope import Outgoing
 from streams.topology import all_topics
 from streams.transport.kafka import admin
@@ -37,8 +37,9 @@ SILENCE = 30.0
 """Seconds without an answer after which the broker counts as away."""
 CODE = r"[a-z][a-z0-9_]{0,49}"
 
-Ends = Mapping[Any, int]
-"""By partition, where a run ends: what comes later may be what it has sent itself."""
+Offsets = Mapping[Any, int]
+"""By partition. A run ends where its partitions do as it begins: what comes later may be what it
+has sent itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ async def redrive_all(broker: Broker, run: Run) -> Redriven:
             ends = await _placed(consumer, found[topics.DEAD], from_start=run.from_start)
             # Work of a system whose topic is gone would be refused by the broker.
             systems = [system for system in run.systems if topics.work(system) in found]
-            async with aclosing(_letters(consumer, ends, keep=not run.dry)) as letters:
+            async with aclosing(_letters(consumer, ends, {}, keep=not run.dry)) as letters:
                 return await redrive(letters, send, code=run.code, systems=systems, limit=run.limit)
     except (KafkaError, TimeoutError) as error:
         raise BrokerUnavailable(
@@ -88,26 +89,62 @@ async def redrive_all(broker: Broker, run: Run) -> Redriven:
         ) from error
 
 
-async def list_all(broker: Broker) -> Listed:
-    """All letters that there are when this begins, in groups; what was sent again is among them.
+class Lister:
+    """Lists the letters of a broker again and again, and reads each once: they stay for ever."""
 
-    Raises:
-        SettingsInvalid: The broker keeps no letters, or its topics are missing.
-        BrokerUnavailable: It does not answer.
-    """
-    address = _kept_by(broker)
-    try:
-        async with _consumer(address, None) as consumer:
-            found = await _partitions(broker, ())
-            ends = await _placed(consumer, found[topics.DEAD], from_start=True)
-            async with aclosing(_letters(consumer, ends, keep=False)) as letters:
-                return await grouped(letters)
-    except (KafkaError, TimeoutError) as error:
-        raise BrokerUnavailable(
-            await refusal(address, error)
-            or f"the broker does not answer ({type(error).__name__}: {error}); run this again when "
-            "it does"
-        ) from error
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._tally = Tally()
+        self._firsts: Offsets = {}
+        self._read: dict[Any, int] = {}
+
+    async def list_all(self) -> Listed:
+        """All letters that there are when this begins, in groups; also what was sent again.
+
+        Raises:
+            SettingsInvalid: The broker keeps no letters, or its topics are missing.
+            BrokerUnavailable: It does not answer; another call goes on from there.
+        """
+        address = _kept_by(self._broker)
+        try:
+            async with _consumer(address, None) as consumer:
+                found = await _partitions(self._broker, ())
+                ends = await self._placed(consumer, found[topics.DEAD])
+                async with aclosing(_letters(consumer, ends, self._read, keep=False)) as letters:
+                    async for letter in letters:
+                        self._tally.add(letter)
+        except (KafkaError, TimeoutError) as error:
+            raise BrokerUnavailable(
+                await refusal(address, error)
+                or f"the broker does not answer ({type(error).__name__}: {error}); run this again "
+                "when it does"
+            ) from error
+        self._read |= ends
+        return self._tally.listed()
+
+    async def _placed(self, consumer: AIOKafkaConsumer, partitions: int) -> Offsets:
+        """Put the consumer behind what was counted; returns where this is to end."""
+        places = _assigned(consumer, partitions)
+        async with asyncio.timeout(SILENCE):
+            firsts: Offsets = await consumer.beginning_offsets(places)
+            ends: Offsets = await consumer.end_offsets(places)
+        if not self._goes_on(firsts, ends):
+            self._tally, self._read = Tally(), {}
+        self._firsts = firsts
+        for place in places:
+            consumer.seek(place, self._read.get(place, firsts[place]))
+        return ends
+
+    def _goes_on(self, firsts: Offsets, ends: Offsets) -> bool:
+        """Whether what was counted is still there: nothing was removed, nor the topic made anew."""
+        return all(firsts.get(place) == first for place, first in self._firsts.items()) and all(
+            read <= ends[place] for place, read in self._read.items()
+        )
+
+
+async def list_all(broker: Broker) -> Listed:
+    """As a ``Lister`` does the first time."""
+    return await Lister(broker).list_all()
 
 
 def _kept_by(broker: Broker) -> broker_address.BrokerAddress:
@@ -167,15 +204,21 @@ async def _partitions(broker: Broker, systems: Sequence[str]) -> dict[str, int]:
     return found
 
 
-async def _placed(consumer: AIOKafkaConsumer, partitions: int, *, from_start: bool) -> Ends:
-    """Put the consumer where the last run has ended; returns where this one is to end."""
+def _assigned(consumer: AIOKafkaConsumer, partitions: int) -> list[Any]:
+    """Have the consumer read all partitions, which are returned."""
     # By hand, not as a member: whoever was killed keeps nobody waiting, and of two runs at a
     # time each sends everything, which has no effect twice.
     places = [TopicPartition(topics.DEAD, number) for number in range(partitions)]
     consumer.assign(places)
+    return places
+
+
+async def _placed(consumer: AIOKafkaConsumer, partitions: int, *, from_start: bool) -> Offsets:
+    """Put the consumer where the last run has ended; returns where this one is to end."""
+    places = _assigned(consumer, partitions)
     async with asyncio.timeout(SILENCE):
         firsts = await consumer.beginning_offsets(places)
-        ends: dict[Any, int] = await consumer.end_offsets(places)
+        ends: Offsets = await consumer.end_offsets(places)
         for place in places:
             kept = None if from_start else await consumer.committed(place)
             # A topic that was made anew has begun to count again.
@@ -185,10 +228,12 @@ async def _placed(consumer: AIOKafkaConsumer, partitions: int, *, from_start: bo
 
 
 async def _letters(
-    consumer: AIOKafkaConsumer, ends: Ends, *, keep: bool
+    consumer: AIOKafkaConsumer, ends: Offsets, done: dict[Any, int], *, keep: bool
 ) -> AsyncGenerator[Letter, None]:
-    """The letters up to the ends. To be asked for the next one is to be done with one."""
-    done: dict[Any, int] = {}
+    """The letters up to the ends. To be asked for the next one is to be done with one.
+
+    ``done`` says how far; with ``keep`` true it is committed, and said no longer.
+    """
     try:
         while unread := [place for place in ends if await consumer.position(place) < ends[place]]:
             batch = await _batch(consumer, unread)
@@ -215,4 +260,4 @@ async def _keep(consumer: AIOKafkaConsumer, done: dict[Any, int], *, keep: bool)
     if keep and done:
         async with asyncio.timeout(SILENCE):
             await consumer.commit(done)
-    done.clear()
+        done.clear()

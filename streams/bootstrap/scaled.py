@@ -186,6 +186,7 @@ async def coordinator(
             base, places, limits, alarms.set, stored, lambda _id, _decision: None
         )
         parts.bind_coordinator(app, stage, send, base, lane)
+        faust_apps.tell_of_leaving(app, stage.leave_all)
         retained = Retained()
         vitals = Vitals(
             base.database,

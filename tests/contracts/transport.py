@@ -17,7 +17,7 @@ from aiokafka.partitioner import murmur2  # type: ignore[import-untyped] # ships
 from faust.exceptions import ProducerSendError
 from faust.types import TP
 
-from streams.app import backlog
+from streams.app import backlog, tell_of_leaving
 from streams.envelope import WORK_MODE, WorkMode
 from streams.liveness import Lane
 from streams.stores.database import Database, sqlite_url
@@ -352,6 +352,25 @@ class TestExpress:
         values = [each or b"" for each in member.values + other.values]
         assert sorted(values) == [b"%d" % number for number in range(6)]
 
+    @pytest.mark.parametrize("express", [True, False], ids=["two_at_a_time", "one_at_a_time"])
+    async def test_a_rebalance_waits_for_none_that_nobody_has_begun(
+        self, bench: Bench, *, express: bool
+    ) -> None:
+        member = await bench.member(express=express)
+        member.is_full = True
+        sent = [b"%d" % number for number in range(6)]
+        for value in sent:
+            await bench.send(value, key=b"large.%s.1" % value, partition=int(value) % PARTITIONS)
+        await bench.silence()
+        other = await bench.member(express=express)
+        await bench.share_out(member, other)
+        assert member.begun == []
+        await bench.finishes(other, 1)
+        member.is_full = False
+        await bench.commits(len(sent))
+        values = [each or b"" for each in member.values + other.values]
+        assert sorted(values) == sent
+
 
 async def _gives_up(member: Member) -> bool:
     return not member.app.flow_control.is_active()
@@ -539,6 +558,22 @@ class TestGroups:
         second = await joining
         await bench.silence()
         assert (first.values, second.values) == ([b"in flight"], [])
+
+    async def test_who_gives_its_partitions_up_is_told_when_it_has_done_what_it_had_begun(
+        self, bench: Bench
+    ) -> None:
+        first = await bench.member(holding=[])
+        left: list[list[bytes | None]] = []
+        tell_of_leaving(first.app, lambda: left.append(first.values))
+        await bench.send(b"in flight", partition=0)
+        await bench.begins(first, 1)
+        joining = asyncio.ensure_future(bench.member())
+        await bench.silence()
+        assert left == []
+        await first.release()
+        second = await joining
+        await bench.share_out(first, second)
+        assert left == [[b"in flight"]]
 
     async def test_members_may_come_and_go_without_a_message_being_missed(
         self, bench: Bench

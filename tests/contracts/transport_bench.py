@@ -13,7 +13,8 @@ import faust
 from faust.types import TP, EventT, RecordMetadata
 
 from streams.agents import one_at_a_time, two_at_a_time
-from streams.app import FaustSettings, start, stop
+from streams.app import FaustSettings, is_leaving, start, stop
+from streams.express import NotBegun
 from streams.transport.letters import Letter
 
 __all__ = [
@@ -87,6 +88,8 @@ class Member:
         self.finished: list[Received] = []
         self.held_values: set[bytes | None] = set()
         self.is_holding = False
+        self.is_full = False
+        """Whether it begins none until it is no longer so."""
         self._changed = asyncio.Condition()
         reader = two_at_a_time if express else one_at_a_time
         consume = reader(app, self._take)
@@ -121,6 +124,10 @@ class Member:
 
     async def _take(self, event: EventT[bytes]) -> None:
         received = _received(event)
+        while self.is_full:
+            if is_leaving(self.app):
+                raise NotBegun
+            await asyncio.sleep(0.01)
         async with self._changed:
             self.begun.append(received)
             self._changed.notify_all()

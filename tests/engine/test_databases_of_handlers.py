@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, exc, text
 
-from domain.commands import UndoJob
+from domain.commands import RetryJob, UndoJob
 from domain.errors import StoreUnavailable
 from domain.events import JobStatus
 from domain.operation import Context, Operation, operation
 from domain.outcomes import Done, ItemStatus, Restored, Result, UndoResult
 from domain.registry import Registry
 from streams.queries import Queries
-from streams.stores import migrate
+from streams.stores import migrate, privileges
 from streams.stores.database import Database, sqlite_url
 from streams.stores.infrastructure import is_fault
 from streams.stores.statements import run_sql
-from tests.databases import database, database_url
+from tests.databases import ENGINE_ROLE, as_owner, database, database_url
 from tests.engine.stages import Stages
-from tests.engine.stock import Number, Thing, stock
+from tests.engine.stock import Number, Thing, create, stock
 
 __all__ = ["database", "database_url"]
 
@@ -152,6 +152,23 @@ def fill(database: Database, pages: int) -> None:
     """Leave so much room to the one connection that writes."""
     limit = text(f"PRAGMA max_page_count = {pages}")
     database.write_now(lambda connection: connection.execute(limit).all())
+
+
+@pytest.mark.service("postgresql")
+async def test_a_right_that_is_missing_fails_items_alone_which_are_retried_with_it(
+    migrated_postgres: str,
+) -> None:
+    """To wait for it would keep a slot from all others, for a table that only these need."""
+    with Database(as_owner(migrated_postgres)) as owner, Database(migrated_postgres) as engine:
+        migrate.create_missing(owner, [stock])
+        stages = Stages(engine, Registry([create]))
+        job_id = await stages.submit("stock.create", [{"name": "x"}] * 2)
+        await stages.run_dry()
+        assert await told(stages, job_id) == [(ItemStatus.FAILED, CODE)] * 2
+        privileges.permit(owner, ENGINE_ROLE)
+        (await stages.command(RetryJob, job_id)).accepted()
+        await stages.run_dry()
+        assert (await stages.job(job_id)).counts.succeeded == 2
 
 
 WRONG = "SELECT price FROM nosuch"

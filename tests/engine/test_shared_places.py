@@ -272,6 +272,38 @@ async def test_places_are_in_proportion_to_the_weights(pair: Pair) -> None:
     assert await pair.in_flight() == {light: LIMIT, heavy: 3 * LIMIT}
 
 
+async def test_who_may_have_lost_its_jobs_keeps_none_that_another_ends(pair: Pair) -> None:
+    job_id = await pair.submit(pair.left, 20)
+    assert pair.left.coordinator.drives(job_id)
+    pair.left.coordinator.leave_all()
+    pair._of[job_id] = pair.right
+    await pair.run_dry()
+    assert (await pair.left.job(job_id)).status is JobStatus.COMPLETED
+    assert pair.left.coordinator.live == {}, "what it had in flight would count for ever"
+    await pair.require_truth()
+
+
+async def test_a_job_that_is_stepped_as_all_are_left_is_left_when_its_step_ends(
+    pair: Pair,
+) -> None:
+    kept: list[bool] = []
+
+    def leave(_recordings: object) -> None:
+        pair.left.coordinator.leave_all()
+        kept.append(pair.left.coordinator.may_look(job_id))
+
+    job_id = await pair.submit(pair.left, 1)
+    pair.left.stored = leave
+    pair.left.restart()
+    await pair.work_one(job_id)
+    assert kept == [False], "a step is under way"
+    assert pair.left.coordinator.live == {}
+    large = await pair.submit(pair.left, 20)
+    assert pair.left.coordinator.live == {}
+    await pair.run_dry()
+    assert (await pair.left.job(large)).status is JobStatus.COMPLETED
+
+
 async def test_a_sick_job_leaves_others_alone(pair: Pair) -> None:
     sick = await pair.submit(pair.left, 20)
     well = await pair.submit(pair.right, 20)

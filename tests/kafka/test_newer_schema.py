@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from streams.redriving import BATCH, Run, redrive_all
+from streams.deadletters import Letter, Tally
+from streams.redriving import BATCH, Lister, Run, list_all, redrive_all
 from tests.acceptance.commands import COMMAND, asked, countermand, environment
 from tests.kafka.clients import Client, Message, Reader
 from tests.kafka.contract import Contract
@@ -104,6 +105,28 @@ async def test_work_of_a_newer_schema_is_held_and_the_job_is_worked_all_the_same
     assert (letter.value, told(letter)["countermand-code"]) == (value, CODE)
     assert told(letter)["countermand-topic"] == work
     assert (done["status"], done["counts"]["succeeded"]) == ("completed", 1)
+
+
+async def test_letters_that_are_listed_again_are_read_once(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Letter] = []
+    add = Tally.add
+
+    def noting(tally: Tally, letter: Letter) -> None:
+        read.append(letter)
+        add(tally, letter)
+
+    monkeypatch.setattr(Tally, "add", noting)
+    lister = Lister(installation.kafka.url)
+    value = json.dumps({"job_id": "listed"}).encode()
+    for number in (2 * BATCH, 3, 0):
+        await lister.list_all()
+        read.clear()
+        await leave(installation, [value] * number, code="listed")
+        listed = await lister.list_all()
+        assert [letter.key for letter in read] == [b"listed"] * number
+        assert listed == await list_all(installation.kafka.url)
 
 
 async def test_after_the_upgrade_letters_take_effect_once(

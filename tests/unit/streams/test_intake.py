@@ -6,10 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
+import faust
+import pytest
+
+from streams.agents import Binding, bind, two_at_a_time
+from streams.app import is_leaving, running
 from streams.clock import SystemClock
+from streams.envelope import Outgoing
+from streams.express import NotBegun
+from streams.failpoints import Failpoints
 from streams.intake import MIB, Intake
 from streams.stores.workers import WorkerRow
+from streams.transport.memory import MemoryBroker
+from tests.unit.streams.transport.apps import eventually, make_app, send
 
 BUDGET = 100 * MIB
 SECONDS = 5.0
@@ -121,3 +132,61 @@ async def test_who_is_cancelled_waits_no_longer() -> None:
         assert house.intake.look().held_since is not None
     assert house.intake.look().held_since is None
     assert str(house.intake.look()) == "101 of 100 MiB"
+
+
+async def test_what_is_late_is_left_to_others_unless_there_is_memory() -> None:
+    house, late = House(used=101 * MIB, background=1), asyncio.Event()
+    waiting = asyncio.create_task(
+        house.intake.through(house._stage, house._moved, "a", is_late=late.is_set)
+    )
+    await asyncio.sleep(0)
+    assert house.intake.look().held_since is not None
+    late.set()
+    with pytest.raises(NotBegun):
+        await waiting
+    assert (house.begun, house.intake.look().held_since) == ([], None)
+    house.used = 50 * MIB
+    house.open("b")
+    passed = house.intake.through(house._stage, house._moved, "b", is_late=late.is_set)
+    assert await passed == "B"
+
+
+def worker(broker: MemoryBroker, house: House, done: list[bytes]) -> faust.App:
+    """An app that works what there is memory for, as a slot of a worker does."""
+
+    async def work(message: bytes) -> list[Outgoing]:
+        done.append(message)
+        return []
+
+    async def send_nothing(outgoing: Outgoing) -> None:
+        raise AssertionError(f"sent to {outgoing.topic}")
+
+    app = make_app(broker)
+    binding: Binding[bytes] = Binding(
+        topic="pair",
+        decode=lambda value: value or b"",
+        handle=partial(house.intake.through, work, house._moved, is_late=partial(is_leaving, app)),
+        reader=two_at_a_time,
+    )
+    bind(app, binding, send_nothing, Failpoints())
+    return app
+
+
+async def test_a_message_that_waits_for_memory_holds_no_rebalance_up() -> None:
+    broker = MemoryBroker()
+    broker.create_topic("pair", 2)
+    full, roomy = House(used=101 * MIB, background=1), House()
+    left: list[bytes] = []
+    taken: list[bytes] = []
+    first, second = worker(broker, full, left), worker(broker, roomy, taken)
+    async with running(first):
+        for partition in range(2):
+            await send(first, b"%d" % partition, "pair", partition)
+        await eventually(lambda: full.intake.look().held_since is not None)
+        async with asyncio.timeout(SECONDS), running(second):
+            # One of the two messages is now whose process has memory.
+            await eventually(lambda: len(taken) == 1)
+            assert left == []
+            full.used = 50 * MIB
+            await eventually(lambda: broker.lag("group") == 0)
+    assert sorted(left + taken) == [b"0", b"1"]

@@ -1,15 +1,18 @@
-"""Admission: how many live streams this process serves, and how all of them are ended."""
+"""Admission: how many live streams this process serves, and how all of them are ended.
+
+And how much it takes in at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
 from api.limits import Limits
-from api.problems import refused
+from api.problems import RequestRefused, refused
 
 AGAIN_SECONDS: Final = 0.1
 """After which those are ended that could not be when all were."""
@@ -70,3 +73,100 @@ class Streams:
                 scope.reschedule(loop.time())
         if self._open:
             loop.call_later(AGAIN_SECONDS, self.close)
+
+
+class Uploads:
+    """How many files are being taken in; each is on the disk of this process meanwhile."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._of: Counter[str] = Counter()
+
+    @contextmanager
+    def admitted(self, tenant: str) -> Iterator[None]:
+        """One more while it lasts; raises RequestRefused where there are as many as may be."""
+        most = self._limits.uploads
+        if self._of.total() >= most:
+            raise _full(
+                self._limits,
+                503,
+                "too_many_uploads",
+                f"{most} files are being taken in, as many as this server takes at once",
+            )
+        if self._of[tenant] >= max(most - 1, 1):
+            raise _full(
+                self._limits,
+                429,
+                "quota_exceeded",
+                f"{self._of[tenant]} files of tenant {tenant} are being taken in here, as many "
+                "as it may; wait for one of them",
+            )
+        self._of[tenant] += 1
+        try:
+            yield
+        finally:
+            self._of[tenant] -= 1
+            if not self._of[tenant]:
+                del self._of[tenant]
+
+
+class Bodies:
+    """How many bytes of bodies are in memory that are still being read."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._of: Counter[str] = Counter()
+        self._all = 0
+
+    @contextmanager
+    def admitted(self, tenant: str) -> Iterator[Callable[[int], None]]:
+        """One more while it lasts, which tells how many bytes more of it are there.
+
+        To tell raises RequestRefused where there are as many as may be. The first ones of each
+        count for nothing: what steers a job is taken in any case.
+        """
+        came = held = 0
+
+        def take(size: int) -> None:
+            nonlocal came, held
+            came += size
+            more = came - self._limits.small_body - held
+            if more > 0:
+                self._check(tenant, more)
+                self._count(tenant, more)
+                held += more
+
+        try:
+            yield take
+        finally:
+            self._count(tenant, -held)
+
+    def _count(self, tenant: str, size: int) -> None:
+        self._all += size
+        self._of[tenant] += size
+        if not self._of[tenant]:
+            del self._of[tenant]
+
+    def _check(self, tenant: str, more: int) -> None:
+        most = self._limits.bodies
+        part = most * 3 // 4
+        if self._of[tenant] + more > part:
+            raise _full(
+                self._limits,
+                429,
+                "quota_exceeded",
+                f"{part} bytes of bodies of tenant {tenant} are being taken in here, as many as "
+                "it may; send fewer at once",
+            )
+        if self._all + more > most:
+            raise _full(
+                self._limits,
+                503,
+                "too_many_bodies",
+                f"{most} bytes of bodies are being taken in, as many as this server takes at once",
+            )
+
+
+def _full(limits: Limits, status: int, code: str, detail: str) -> RequestRefused:
+    headers = {"Retry-After": str(limits.retry_after)}
+    return refused(status, code, detail, headers=headers)

@@ -35,7 +35,7 @@ from api import (
     webhooks,
     websocket,
 )
-from api.admission import Streams
+from api.admission import Bodies, Streams, Uploads
 from api.callers import LocalCallers
 from api.connections import Connections
 from api.dashboard import serving as dashboard
@@ -50,7 +50,6 @@ from api.rules import KNOWN, OPEN, RULES, TABLE, Route, Rule, insisting, needs
 from api.security import add_headers
 from api.systems.annotations.routes import ROUTES as ANNOTATIONS
 from api.unmatched import PATTERN, expectation, unmatched
-from api.uploads import Uploads
 from domain.permissions import Permission
 from domain.ports import Clock, Ids
 from streams.rates import Rate
@@ -207,6 +206,7 @@ def create_app(
         streams=Streams(chosen),
         connections=Connections(chosen),
         uploads=Uploads(chosen),
+        bodies=Bodies(chosen),
         meters=Meters(metrics),
         tracing=tracing,
     )

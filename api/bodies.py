@@ -10,16 +10,20 @@ import asyncio
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, NoReturn, TypeVar
 
 import orjson
 from aiohttp import web
 
+from api.edge import caller, edge
 from api.limits import Limits
 from api.packing import coding_of, unpacked
 from api.problems import RequestRefused, refused
+from api.standing import Standing
+from streams.uploading import FLUSH_BYTES
 
 T = TypeVar("T")
 
@@ -40,13 +44,35 @@ def media_type(request: web.Request) -> str:
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-def blocks(request: web.Request, limits: Limits) -> AsyncIterator[bytes]:
+async def lines(request: web.Request, limits: Limits) -> AsyncGenerator[bytes, None]:
+    """Lines as they arrive, in blocks of any size, unpacked; raises when the client stops.
+
+    A byte order mark before the first is of no line: some editors write one.
+    """
+    begin, begun, left = b"", False, FLUSH_BYTES
+    with edge(request).bodies.admitted(caller(request).tenant) as take:
+        async for block in _blocks(request, limits):
+            take(min(len(block), left))
+            left -= min(len(block), left)
+            if begun:
+                yield block
+                continue
+            begin += block
+            begun = not BOM_UTF8.startswith(begin)
+            if begun:
+                yield begin.removeprefix(BOM_UTF8)
+        if not begun and begin != BOM_UTF8:
+            yield begin
+
+
+def _blocks(request: web.Request, limits: Limits) -> AsyncIterator[bytes]:
     """The body as it arrives, in blocks of any size, unpacked; raises when the client stops."""
     arriving, coding = _arriving(request, limits), coding_of(request)
     return unpacked(arriving, coding, limits) if coding else arriving
 
 
 async def _arriving(request: web.Request, limits: Limits) -> AsyncIterator[bytes]:
+    standing = sender(request, limits)
     while True:
         try:
             async with asyncio.timeout(limits.body_idle):
@@ -56,8 +82,18 @@ async def _arriving(request: web.Request, limits: Limits) -> AsyncIterator[bytes
                 408, "request_timeout", f"no byte of the body came for {limits.body_idle:g} s"
             ) from None
         if not block:
+            await standing.check()
             return
+        await standing.look()
         yield block
+
+
+def sender(request: web.Request, limits: Limits) -> Standing:
+    """Who sends a body: what was begun under a key makes nothing once that is revoked.
+
+    Nobody can take back a token, and what was begun under one may end in its time.
+    """
+    return Standing(request, limits.body_late)
 
 
 class Pace:
@@ -85,10 +121,11 @@ async def read(
     request: web.Request, limits: Limits, size: int, understand: Callable[[bytes], T]
 ) -> T:
     """What ``understand`` makes of a body of at most ``size`` bytes; raises RequestRefused."""
-    body = await _read(request, limits, size)
-    if len(body) < LARGE:
-        return understand(body)
-    return await asyncio.to_thread(understand, body)
+    with edge(request).bodies.admitted(caller(request).tenant) as take:
+        body = await _read(request, limits, size, take)
+        if len(body) < LARGE:
+            return understand(body)
+        return await asyncio.to_thread(understand, body)
 
 
 async def read_optional(request: web.Request, limits: Limits) -> Any:
@@ -96,12 +133,15 @@ async def read_optional(request: web.Request, limits: Limits) -> Any:
     return await read(request, limits, limits.small_body, parse_optional)
 
 
-async def _read(request: web.Request, limits: Limits, size: int) -> bytes:
+async def _read(
+    request: web.Request, limits: Limits, size: int, take: Callable[[int], None]
+) -> bytes:
     if (request.content_length or 0) > size:
         raise _too_large(size)
     body, pace = bytearray(), Pace(limits)
-    async for block in blocks(request, limits):
+    async for block in _blocks(request, limits):
         pace.take(len(block))
+        take(len(block))
         body += block
         if len(body) > size:
             raise _too_large(size)

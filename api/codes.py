@@ -154,6 +154,8 @@ OF_THE_EDGE: Final = (
          "Wait; its log says why."),
     Code("too_many_uploads", 503, "The server takes in as many files as it can at once.",
          "Come back after `Retry-After` seconds."),
+    Code("too_many_bodies", 503, "The server takes in as much at once as it can.",
+         "Come back after `Retry-After` seconds."),
     Code("too_many_streams", 503, "The server has as many live streams as it can serve.",
          "Come back after `Retry-After` seconds."),
 )  # fmt: skip

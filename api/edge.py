@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from api.admission import Streams
+from api.admission import Bodies, Streams, Uploads
 from api.audit_ports import Trail
 from api.connections import Connections
 from api.limits import Limits
@@ -17,7 +17,6 @@ from api.live_ports import Broadcasts, Hub, Tail
 from api.meters import Meters
 from api.ports import Callers, Gateway, Messaging, Plans, Queries, Retention, Situation, Vitals
 from api.restraint import Restraint
-from api.uploads import Uploads
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams.callers import Caller
@@ -85,6 +84,7 @@ class Edge(Basics):
     callers: Callers
     connections: Connections
     uploads: Uploads
+    bodies: Bodies
     rate: Rate | None
     """How often a caller may call a route."""
     restraint: Restraint

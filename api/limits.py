@@ -30,6 +30,12 @@ class Limits:
 
     One tenant leaves the last place to others.
     """
+    bodies: int = 256_000_000
+    """Of bodies that are being taken in, so many bytes are in memory at once.
+
+    One tenant leaves a quarter of them to others; the first ``small_body`` of each count for
+    nothing, and of lines no more than wait to be stored.
+    """
     json_depth: int = 64
     unpacked_ratio: int = 100
     """A packed body may become so many times what was sent, beyond ``unpacked_free``."""
@@ -46,6 +52,8 @@ class Limits:
 
     Lines may come more slowly: items that are made while they are sent take their time.
     """
+    body_late: float = 3600.0
+    """A body that was begun under a token may come to its end so long after the token's."""
     write_wait: float = 10.0
     """A client may leave what it is sent unread this long."""
     streams: int = 2000

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated
 
@@ -47,9 +48,9 @@ async def submit(request: web.Request) -> web.Response:
     if bodies.media_type(request) in bodies.NDJSON:
         query = Parameters(request, submissions.ONCE, repeated=submissions.REPEATED)
         spec = submissions.from_query(query, own.limits.json_depth)
-        blocks = bodies.blocks(request, own.limits)
         who = await submitting(request, spec)
-        decision = await own.gateway.submit(who, spec, blocks, key=key)
+        async with aclosing(bodies.lines(request, own.limits)) as blocks:
+            decision = await own.gateway.submit(who, spec, blocks, key=key)
         return await accepted(request, decision)
     Parameters(request, ())
     read = partial(submissions.from_body, depth=own.limits.json_depth)
@@ -72,9 +73,9 @@ async def append(request: web.Request) -> web.Response:
     part = query.integer("part", 0, _MAX_PARTS)
     if part is None:
         raise wrong("say which part this is: ?part=0, then 1 and so on", "part")
-    lines = await _lines(request)
     job_id = request.match_info["job_id"]
-    decision = await own.gateway.append(caller(request), job_id, part, lines)
+    async with aclosing(await _lines(request)) as lines:
+        decision = await own.gateway.append(caller(request), job_id, part, lines)
     return answer(
         {"job_id": decision.job_id, "part": part, "version": decision.version},
         status=202,
@@ -138,10 +139,10 @@ async def _decided(request: web.Request, decision: Decision, location: str) -> J
         ) from None
 
 
-async def _lines(request: web.Request) -> AsyncIterator[bytes]:
+async def _lines(request: web.Request) -> AsyncGenerator[bytes, None]:
     limits = edge(request).limits
     if bodies.media_type(request) in bodies.NDJSON:
-        return bodies.blocks(request, limits)
+        return bodies.lines(request, limits)
     read = partial(submissions.items_from_body, depth=limits.json_depth)
     return submissions.streamed(await bodies.read(request, limits, limits.json_body, read))
 

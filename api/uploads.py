@@ -9,16 +9,16 @@ import asyncio
 import re
 import tempfile
 import unicodedata
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import BadHttpMessage
 
-from api.bodies import FORM, Pace, media_type
+from api.admission import Uploads
+from api.bodies import FORM, Pace, media_type, sender
 from api.limits import Limits
 from api.models import invalid
 from api.packing import coding_of
@@ -43,43 +43,6 @@ class Upload:
     fields: dict[str, str] = field(default_factory=dict)
 
 
-class Uploads:
-    """How many files are being taken in; each is on the disk of this process meanwhile."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._of: Counter[str] = Counter()
-
-    @contextmanager
-    def admitted(self, tenant: str) -> Iterator[None]:
-        """One more while it lasts; raises RequestRefused where there are as many as may be."""
-        most = self._limits.uploads
-        if self._of.total() >= most:
-            raise self._refused(
-                503,
-                "too_many_uploads",
-                f"{most} files are being taken in, as many as this server takes at once",
-            )
-        if self._of[tenant] >= max(most - 1, 1):
-            raise self._refused(
-                429,
-                "quota_exceeded",
-                f"{self._of[tenant]} files of tenant {tenant} are being taken in here, as many "
-                "as it may; wait for one of them",
-            )
-        self._of[tenant] += 1
-        try:
-            yield
-        finally:
-            self._of[tenant] -= 1
-            if not self._of[tenant]:
-                del self._of[tenant]
-
-    def _refused(self, status: int, code: str, detail: str) -> RequestRefused:
-        headers = {"Retry-After": str(self._limits.retry_after)}
-        return refused(status, code, detail, headers=headers)
-
-
 @asynccontextmanager
 async def uploaded(
     request: web.Request, tenant: str, uploads: Uploads, limits: Limits
@@ -99,7 +62,7 @@ async def _read(request: web.Request, upload: Upload, limits: Limits) -> None:
     if (request.content_length or 0) > limits.upload + limits.small_body:
         raise _too_large(limits.upload)
     seen: set[str] = set()
-    coming = _Coming(limits)
+    coming = _Coming(request, limits)
     try:
         form = await request.multipart()
         while (part := await coming.part(form)) is not None:
@@ -157,22 +120,28 @@ async def _text(part: BodyPartReader, coming: _Coming, limits: Limits) -> str:
 
 
 class _Coming:
-    """What comes of a form, which may neither stand still for long nor drip."""
+    """What comes of a form, which may neither stand still for long nor drip.
 
-    def __init__(self, limits: Limits) -> None:
+    Who sends it must be let in still when it is whole.
+    """
+
+    def __init__(self, request: web.Request, limits: Limits) -> None:
         self._idle = limits.body_idle
         self._pace = Pace(limits)
+        self._sender = sender(request, limits)
 
     async def part(self, form: MultipartReader) -> BodyPartReader | MultipartReader | None:
         """The next part; None behind the last."""
         async with self._moving():
             found: BodyPartReader | MultipartReader | None = await form.next()
-            return found
+        await (self._sender.check() if found is None else self._sender.look())
+        return found
 
     async def block(self, part: BodyPartReader) -> bytes:
         """What has come of a part; empty behind its end."""
         async with self._moving():
             block = bytes(await part.read_chunk(_CHUNK))
+        await self._sender.look()
         self._pace.take(len(block))
         return block
 

@@ -36,6 +36,8 @@ SENT = (
     "malformed_body",
     "request_timeout",
     "body_too_large",
+    "quota_exceeded",
+    "too_many_bodies",
     "unsupported_media_type",
     "invalid",
 )

@@ -127,7 +127,11 @@ def with_due(connection: Connection, now: float) -> list[Waiting]:
 def due(
     connection: Connection, webhook_id: str, now: float, besides: Collection[int], limit: int
 ) -> list[Delivery]:
-    """What is due for a webhook, that which waits longest first, without some of it."""
+    """What is due for a webhook, that which waits longest first, without some of it.
+
+    In the order of the index and no other: what was replayed is due all at once, and would be
+    sorted for each few that are sent.
+    """
     rows = connection.execute(
         select(table)
         .where(
@@ -136,7 +140,7 @@ def due(
             table.c.due <= now,
             table.c.position.not_in(besides),
         )
-        .order_by(table.c.due, table.c.position)
+        .order_by(table.c.due)
         .limit(limit)
     )
     return [Delivery(**row) for row in rows.mappings()]

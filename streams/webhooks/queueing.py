@@ -7,7 +7,8 @@ the webhooks: an event that comes after a webhook finds it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,6 +36,10 @@ BATCH = 500
 KNOWN_JOBS = 1000
 SAVED_EVERY = 5.0
 """Seconds; where nothing was queued, so much is read again after a death."""
+COUNTED_AFTER = 10
+"""What waits is counted anew once one part of so many of what may has come. A replay leaves as much
+room as that (:data:`streams.webhooks.subscriptions.LEFT_FREE`)."""
+KNOWN_WEBHOOKS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +79,14 @@ class Queueing:
         self._saved = 0
         self._saved_at = float("-inf")
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
+        self._room: dict[str, int] = {}
+        """How many more may be queued for a webhook before it is counted what waits for it."""
         self._sick = Sick()
 
     def start_over(self) -> None:
         """Go on from the stored position: another process may have moved it meanwhile."""
         self._position = None
+        self._room.clear()
 
     async def step(self) -> Step:
         """Queue what is new, at most ``BATCH`` events.
@@ -94,7 +102,8 @@ class Queueing:
         last, now = found[-1].position, self._clock.monotonic()
         if wanted or now - self._saved_at >= SAVED_EVERY:
             try:
-                await self._database.write(partial(self._queue, last, wanted), lasting=False)
+                work = partial(self._queue, last, {one.tenant for one in found}, wanted)
+                await self._database.write(work, lasting=False)
             except VersionConflict:
                 # Go on from where the other one is.
                 self.start_over()
@@ -173,11 +182,37 @@ class Queueing:
             )
         return spec
 
-    def _queue(self, last: int, wanted: list[Delivery], connection: Connection) -> None:
+    def _queue(
+        self, last: int, tenants: Collection[str], wanted: list[Delivery], connection: Connection
+    ) -> None:
         read_model.advance(connection, READER, seen=self._saved, to=last)
+        wanted = _still_wanted(connection, tenants, wanted)
         deliveries.queue(connection, wanted)
-        for webhook_id in {one.webhook_id for one in wanted}:
-            if deliveries.waiting(connection, webhook_id, self._most + 1) > self._most:
+        for webhook_id, queued in Counter(one.webhook_id for one in wanted).items():
+            if self._is_overfull(connection, webhook_id, queued):
                 now = self._clock.now().timestamp()
                 store.disable(connection, webhook_id, "overfull", now)
                 deliveries.give_up(connection, webhook_id, "too much waited for it", now)
+
+    def _is_overfull(self, connection: Connection, webhook_id: str, queued: int) -> bool:
+        """Whether more waits than may; counted only where that can be."""
+        room = self._room.pop(webhook_id, 0) - queued
+        if room < 0:
+            waiting = deliveries.waiting(connection, webhook_id, self._most + 1)
+            room = min(self._most - waiting, self._most // COUNTED_AFTER)
+        if room < 0:
+            return True
+        if len(self._room) >= KNOWN_WEBHOOKS:
+            self._room.clear()
+        self._room[webhook_id] = room
+        return False
+
+
+def _still_wanted(
+    connection: Connection, tenants: Collection[str], wanted: list[Delivery]
+) -> list[Delivery]:
+    """Without those for webhooks that were disabled after these were read, or enabled anew."""
+    if not wanted:
+        return wanted
+    since = {row.webhook_id: row.since for row in store.enabled(connection, tenants)}
+    return [one for one in wanted if one.position > since.get(one.webhook_id, one.position)]

@@ -105,7 +105,8 @@ class Webhooks:
             # would be lost.
             row = _known(connection, caller.tenant, webhook_id, held=True)
             store.change(connection, webhook_id, _values(connection, row, wanted, now))
-            if wanted.enabled is False and row.disabled is None:
+            if wanted.enabled is (row.disabled is not None):
+                # Off, or on again: what was being queued as it went off came after that.
                 deliveries.give_up(connection, webhook_id, "the webhook was disabled", now)
             return _known(connection, caller.tenant, webhook_id)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
-from api.admission import Streams
+from api.admission import Bodies, Streams
 from api.limits import Limits
+from api.problems import RequestRefused
 
 
 async def _stream(streams: Streams, scope: asyncio.Timeout, opening: float = 0.0) -> None:
@@ -47,3 +49,23 @@ async def test_a_stream_that_is_being_opened_ends_once_it_is_open() -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(task, 10)
     assert len(streams) == 0
+
+
+def test_bodies_of_one_tenant_leave_room_to_others() -> None:
+    bodies = Bodies(Limits(bodies=400, small_body=10))
+    with ExitStack() as stack:
+        mine, other, third = (
+            stack.enter_context(bodies.admitted(tenant)) for tenant in ("acme", "other", "third")
+        )
+        mine(310)
+        with pytest.raises(RequestRefused) as caught:
+            mine(1)
+        assert (caught.value.problem.status, caught.value.problem.code) == (429, "quota_exceeded")
+        assert caught.value.problem.headers["Retry-After"] == "1"
+        other(110)
+        third(10)  # a small one is always taken
+        with pytest.raises(RequestRefused) as caught:
+            third(1)
+        assert (caught.value.problem.status, caught.value.problem.code) == (503, "too_many_bodies")
+    with bodies.admitted("acme") as mine:
+        mine(310)

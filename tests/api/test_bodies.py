@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 import pytest
 
 from api.bodies import LARGE, encode, parse
+from api.limits import Limits
 from api.problems import RequestRefused
-from tests.api.conftest import Site
+from domain.errors import InvalidCommand
+from tests.api.conftest import Site, site_of
+from tests.api.engine import MemoryEngine
 from tests.api.test_routes import submitted
 
 
@@ -116,3 +121,105 @@ async def test_while_a_large_body_is_read_others_are_answered(
         await response.read()
     assert len(readers) == 1
     assert threading.main_thread() not in readers
+
+
+MARK = b"\xef\xbb\xbf"
+LINES = b'{"n": 1}\n{"n": 2}\n'
+
+
+@pytest.mark.parametrize(
+    ("blocks", "items"),
+    [
+        ([MARK + LINES], [b'{"n": 1}', b'{"n": 2}']),
+        ([MARK, LINES], [b'{"n": 1}', b'{"n": 2}']),
+        ([MARK[:1], MARK[1:2], MARK[2:] + LINES], [b'{"n": 1}', b'{"n": 2}']),
+        ([LINES + MARK + LINES], [b'{"n": 1}', b'{"n": 2}', MARK + b'{"n": 1}', b'{"n": 2}']),
+        ([MARK[:2]], [MARK[:2]]),
+    ],
+)
+async def test_a_byte_order_mark_before_the_first_line_is_of_no_item(
+    site: Site, blocks: list[bytes], items: list[bytes]
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for block in blocks:
+            yield block
+            await asyncio.sleep(0.05)  # until it has come by itself
+
+    headers = {"Content-Type": "application/x-ndjson"}
+    path = "/api/v1/jobs?operation=test.double"
+    async with site.client.post(path, data=body(), headers=headers) as response:
+        assert response.status == 202
+        job_id = (await response.json())["job_id"]
+    assert site.engine.lines_of[job_id] == items
+
+
+JSON_TYPE, LINES_TYPE = "application/json", "application/x-ndjson"
+
+
+async def _answer(site: Site, body: Any, content_type: str) -> tuple[int, str | None]:
+    """Status and code."""
+    path = "/api/v1/jobs"
+    path += "?operation=test.double" if content_type == LINES_TYPE else ""
+    headers = {"Content-Type": content_type}
+    async with site.client.post(path, data=body, headers=headers) as response:
+        return response.status, (await response.json(content_type=None)).get("code")
+
+
+def _job(size: int, content_type: str) -> bytes:
+    """A job that is so many bytes long."""
+    if content_type == LINES_TYPE:
+        return b'{"n": 1}'.ljust(size - 1) + b"\n"
+    return orjson.dumps({"operation": "test.double", "items": [{"n": 1}]}).ljust(size)
+
+
+@pytest.mark.parametrize("content_type", [JSON_TYPE, LINES_TYPE])
+async def test_bodies_under_way_hold_so_much_and_no_more(
+    engine: MemoryEngine, content_type: str
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    whole = _job(25_000, content_type)
+
+    async def standing() -> AsyncIterator[bytes]:
+        yield whole[:-1]
+        begun.set()
+        await go_on.wait()
+        yield whole[-1:]
+
+    async with site_of(engine, Limits(bodies=40_000, small_body=1_000)) as site:
+        first = asyncio.create_task(_answer(site, standing(), content_type))
+        async with asyncio.timeout(10):
+            await begun.wait()
+            while (found := await _answer(site, whole, content_type))[0] != 429:
+                assert found[0] == 202  # the first has not come in yet
+        assert found[1] == "quota_exceeded"
+        assert (await _answer(site, _job(1_000, content_type), content_type))[0] == 202
+        go_on.set()
+        assert (await first)[0] == 202
+        assert (await _answer(site, whole, content_type))[0] == 202
+
+
+async def test_of_lines_that_are_stored_as_they_come_few_are_held(engine: MemoryEngine) -> None:
+    async def long() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield _job(1_000_000, LINES_TYPE)
+
+    async with site_of(engine, Limits(bodies=4_000_000)) as site:
+        assert (await _answer(site, long(), LINES_TYPE))[0] == 202
+
+
+async def test_what_is_refused_while_it_comes_is_held_no_longer(
+    engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+
+    async def refusing(_caller: Any, _spec: Any, lines: AsyncIterator[bytes], **_more: Any) -> None:
+        kept.append(lines)
+        async for _ in lines:
+            raise InvalidCommand("no more of it")
+
+    monkeypatch.setattr(engine, "submit", refusing)
+    async with site_of(engine, Limits(bodies=40_000, small_body=1_000)) as site:
+        for _ in range(3):
+            found = await _answer(site, _job(25_000, LINES_TYPE), LINES_TYPE)
+            assert found == (422, "invalid")
+    assert len(kept) == 3

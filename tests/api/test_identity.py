@@ -15,6 +15,7 @@ from api.app import ROUTES
 from api.callers import NamedCallers
 from api.limits import Limits
 from api.rules import OPEN
+from api.systems.annotations.importing import IMPORT
 from domain.errors import IdentityUnavailable, StoreUnavailable
 from domain.permissions import EVERY_PERMISSION
 from streams.identity.tokens import LEEWAY, VerifyingKey
@@ -341,6 +342,76 @@ async def test_a_live_stream_ends_when_its_key_is_revoked(closed: Site) -> None:
         await answered(closed, "POST", path, headers=bearer("acme", "admin"))
         await response.read()
     assert (await ask(closed, "GET", job["links"]["events"], headers=mine))[0] == 401
+
+
+async def sent_while(
+    site: Site, path: str, blocks: Sequence[bytes], content_type: str, mine: dict[str, str]
+) -> tuple[asyncio.Event, asyncio.Task[tuple[int, Any, Any]]]:
+    """A request under way: its first block has come, the others come once the event is set."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield blocks[0]
+        begun.set()
+        await go_on.wait()
+        for block in blocks[1:]:
+            yield block
+
+    headers = {**mine, "Content-Type": content_type, "Idempotency-Key": "monday"}
+    task = asyncio.create_task(answered(site, "POST", path, data=body(), headers=headers))
+    await begun.wait()
+    await asyncio.sleep(0.1)  # until who sends it was let in
+    return go_on, task
+
+
+BODIES = [
+    (f"{JOBS}?operation=test.double", [b'{"n": 1}\n', b'{"n": 2}\n'], "application/x-ndjson"),
+    (f"{JOBS}?operation=test.double", [b'{"n": 1}\n'], "application/x-ndjson"),
+    (JOBS, [b'{"operation": "test.double", "items"', b': [{"n": 1}]}'], "application/json"),
+    (
+        IMPORT,
+        [
+            b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n',
+            b"x\r\n--x--\r\n",
+        ],
+        "multipart/form-data; boundary=x",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "blocks", "content_type"), BODIES)
+async def test_a_body_under_way_makes_nothing_once_its_key_is_revoked(
+    closed: Site, path: str, blocks: list[bytes], content_type: str
+) -> None:
+    key = await _made(closed, "view", "submit", "participate")
+    mine = carrying(key["key"])
+    go_on, sending = await sent_while(closed, path, blocks, content_type, mine)
+    revoke = f"{KEYS}/{key['key_id']}/revoke"
+    await answered(closed, "POST", revoke, headers=bearer("acme", "admin"))
+    go_on.set()
+    status, problem, _ = await sending
+    assert (status, problem["code"]) == (401, "unauthenticated")
+    _, jobs, _ = await answered(closed, "GET", JOBS, headers=bearer("acme", "admin"))
+    assert jobs["items"] == []
+
+
+@pytest.mark.parametrize(("late", "status"), [(3600.0, 202), (0.0, 401)])
+async def test_a_body_under_way_may_end_a_while_after_its_token(
+    engine: MemoryEngine, sqlite_database: Database, late: float, status: int
+) -> None:
+    limits = Limits(recheck=0.0, body_late=late)
+    async with site_of(engine, limits, callers=proven(sqlite_database)) as site:
+        short = carrying(
+            token(sub="ada", tenant="acme", roles=["editor"], exp=int(time.time() + 3 - LEEWAY))
+        )
+        path, blocks, content_type = BODIES[0]
+        go_on, sending = await sent_while(site, path, blocks, content_type, short)
+        let_in = 200
+        while let_in == 200:
+            await asyncio.sleep(0.05)
+            let_in, _, _ = await answered(site, "GET", ME, headers=short)
+        go_on.set()
+        assert (await sending)[0] == status
 
 
 async def test_a_live_stream_ends_with_its_token(

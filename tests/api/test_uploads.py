@@ -11,10 +11,10 @@ import aiohttp
 import orjson
 import pytest
 
+from api.admission import Uploads
 from api.limits import Limits
 from api.problems import RequestRefused
 from api.systems.annotations.importing import IMPORT
-from api.uploads import Uploads
 from tests.api.conftest import site_of
 from tests.api.engine import MemoryEngine
 

@@ -48,6 +48,7 @@ from streams.transport.letters import SendsTogether
 log = structlog.get_logger(__name__)
 
 M = TypeVar("M")
+R = TypeVar("R")
 Send = Callable[[Outgoing], Awaitable[None]]
 Handle = Callable[[Any], Awaitable[None]]
 Agent = Callable[[Any], Awaitable[None]]
@@ -224,7 +225,14 @@ def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoin
 
     async def handle(event: Any) -> None:
         with binding.metrics.handling(binding.topic), within(binding, event.message):
-            await deliver(binding, event.message, send, failpoints)
+            left = False
+            try:
+                await deliver(binding, event.message, send, failpoints)
+            except NotBegun:
+                left = True
+        if left:
+            # Behind the trace, in which it is no failure.
+            raise NotBegun
 
     app.agent(channel, name=binding.topic, concurrency=1)(binding.reader(app, handle))
 
@@ -271,7 +279,7 @@ async def _handle(
     """What a message causes; one that cannot be handled is buried, and causes nothing."""
     try:
         decoded = binding.decode(message.value)
-        outgoing: list[Outgoing] = await _patiently(lambda: binding.handle(decoded), away)
+        outgoing: list[Outgoing] = await _patiently(_begun(binding.handle, decoded), away)
     except (MessageUnreadable, UnsupportedVersion) as error:
         problem = _problem(error.code, error.message, error.pointer)
     except (Unavailable, NotBegun):
@@ -338,6 +346,25 @@ async def _refusal(one: Outgoing, send: Send, away: Callable[[], None]) -> Excep
 def _reach(failpoints: Failpoints, place: Failpoint | None) -> None:
     if place is not None:
         failpoints.reach(place)
+
+
+def _begun(handle: Callable[[M], Awaitable[R]], message: M) -> Callable[[], Awaitable[R]]:
+    """The stage with a message, to be tried again: what a try has begun is not left to others."""
+    tried = False
+
+    async def work() -> R:
+        nonlocal tried
+        try:
+            return await handle(message)
+        except NotBegun:
+            if not tried:
+                raise
+            raise Unavailable("there is no memory to go on with what has begun") from None
+        except Unavailable:
+            tried = True
+            raise
+
+    return work
 
 
 async def _patiently(work: Callable[[], Awaitable[Any]], moved: Callable[[], None]) -> Any:

@@ -226,10 +226,12 @@ class Coordinator:
         One that is just being stepped is forgotten when its step has ended.
         """
         self._times_left += 1
-        for job_id in [job_id for job_id in self._live if not self._is_busy(job_id)]:
-            # What a step of its batch, if one is under way, knows of its places is its own.
-            del self._live[job_id]
-            self._limits.forget(job_id)
+        # All at once: a thread of the database may be taking one out.
+        for job_id in list(self._live):
+            if not self._is_busy(job_id):
+                # What a step of its batch, if one is under way, knows of its places is its own.
+                self._live.pop(job_id, None)
+                self._limits.forget(job_id)
 
     @property
     def live(self) -> Mapping[str, Job]:

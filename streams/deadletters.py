@@ -85,11 +85,12 @@ def bury(burial: Burial, key: bytes, value: bytes, headers: Headers) -> Outgoing
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message of the dead-letter topic."""
+    """A message of the dead-letter topic; ``at`` is when it came, in ms since 1970."""
 
     key: bytes
     value: bytes
     headers: Headers
+    at: int = 0
 
 
 @dataclass(slots=True)

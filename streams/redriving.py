@@ -97,6 +97,7 @@ class Lister:
         self._tally = Tally()
         self._firsts: Offsets = {}
         self._read: dict[Any, int] = {}
+        self._latest: int | None = None
 
     async def list_all(self) -> Listed:
         """All letters that there are when this begins, in groups; also what was sent again.
@@ -113,6 +114,7 @@ class Lister:
                 async with aclosing(_letters(consumer, ends, self._read, keep=False)) as letters:
                     async for letter in letters:
                         self._tally.add(letter)
+                        self._latest = max(letter.at, self._latest or letter.at)
         except (KafkaError, TimeoutError) as error:
             raise BrokerUnavailable(
                 await refusal(address, error)
@@ -128,15 +130,26 @@ class Lister:
         async with asyncio.timeout(SILENCE):
             firsts: Offsets = await consumer.beginning_offsets(places)
             ends: Offsets = await consumer.end_offsets(places)
-        if not self._goes_on(firsts, ends):
-            self._tally, self._read = Tally(), {}
+            goes_on = self._goes_on(firsts, ends) and await self._has_latest(consumer, places)
+        if not goes_on:
+            self._tally, self._read, self._latest = Tally(), {}, None
         self._firsts = firsts
         for place in places:
             consumer.seek(place, self._read.get(place, firsts[place]))
         return ends
 
+    async def _has_latest(self, consumer: AIOKafkaConsumer, places: Sequence[Any]) -> bool:
+        """Whether the latest letter that was counted is there, in whichever partition.
+
+        It is not in a topic that was made anew, however much there is in that.
+        """
+        if self._latest is None:
+            return True
+        found = await consumer.offsets_for_times(dict.fromkeys(places, self._latest))
+        return any(one is not None and one.timestamp == self._latest for one in found.values())
+
     def _goes_on(self, firsts: Offsets, ends: Offsets) -> bool:
-        """Whether what was counted is still there: nothing was removed, nor the topic made anew."""
+        """Whether nothing that was counted has been removed, as far as its places tell."""
         return all(firsts.get(place) == first for place, first in self._firsts.items()) and all(
             read <= ends[place] for place, read in self._read.items()
         )
@@ -240,11 +253,15 @@ async def _letters(
             for place, records in batch.items():
                 for record in records:
                     if record.offset < ends[place]:
-                        yield Letter(record.key or b"", record.value or b"", record.headers)
+                        yield _letter(record)
                         done[place] = record.offset + 1
             await _keep(consumer, done, keep=keep)
     finally:
         await _keep(consumer, done, keep=keep)
+
+
+def _letter(record: Any) -> Letter:
+    return Letter(record.key or b"", record.value or b"", record.headers, record.timestamp)
 
 
 async def _batch(consumer: AIOKafkaConsumer, unread: Sequence[Any]) -> Mapping[Any, Any]:

@@ -39,6 +39,7 @@ _COLUMNS = (events.c.job_id, events.c.version, events.c.alias, events.c.state, e
 _LAST = fixed(select(func.max(events.c.id)))
 _SPAN = select(*_COLUMNS).where(events.c.id > bindparam("after"))
 _MOST = bindparam("most", type_=Integer)
+_NEXT = fixed(select(func.min(events.c.id)).where(events.c.id > bindparam("after")))
 _BEHIND = fixed(_SPAN.order_by(events.c.id).limit(_MOST))
 _OF_TENANT = fixed(
     _SPAN.where(events.c.id <= bindparam("last"), events.c.tenant == bindparam("tenant"))
@@ -143,7 +144,8 @@ class JobLog:
                 for row in found
                 if is_tagged(wanted, self._tags_of(connection, str(row.originator_id)))
             ]
-        reached = int(rows[-1][-1]) if len(rows) == most else max(end, after)
+        full = len(rows) == most
+        reached = int(rows[-1][-1]) if full else _reached(connection, after, end, last)
         return LogPage(self._logged(connection, found), reached, last)
 
     def _logged(self, connection: Connection, rows: Iterable[Notification]) -> list[Logged]:
@@ -175,6 +177,17 @@ class JobLog:
         found = () if state is None else _readable_tags(job_id, state)
         self._tags.keep(job_id, found)
         return found
+
+
+def _reached(connection: Connection, after: int, end: int, last: int) -> int:
+    """How far one has read who has looked up to ``end``: places that nobody has count as read.
+
+    A log that was restored goes on far behind its end, so that no place is given twice.
+    """
+    if end >= last:
+        return max(end, after)
+    following = _NEXT.run(connection, after=end).scalar()
+    return end if following is None else int(following) - 1
 
 
 def last_position(connection: Connection) -> int:

@@ -90,6 +90,24 @@ async def test_pages_follow_one_another_in_the_order_of_the_commits(
     assert (end.events, end.position, end.more) == ([], second.position, False)
 
 
+FAR = {
+    "postgresql": "SELECT setval(pg_get_serial_sequence('events', 'id'), 1000000000)",
+    "sqlite": "UPDATE sqlite_sequence SET seq = 1000000000 WHERE name = 'events'",
+}
+
+
+async def test_a_gap_of_any_width_is_a_page_at_most(database: Database, job_log: JobLog) -> None:
+    """A log that was restored goes on far behind its end."""
+    store(database, "a", 1)
+    damage(database, FAR[database.url.get_backend_name()])
+    store(database, "b", 1)
+    first = await page(job_log, database)
+    second = await page(job_log, database, first.position)
+    assert told(first) == [("a", 1)]
+    assert (told(second), second.more) == ([("b", 1)], False)
+    assert first.more
+
+
 class Counting(JobMapper):
     """Counts what it is asked to read."""
 

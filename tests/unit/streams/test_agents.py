@@ -31,6 +31,7 @@ from streams.answers import buried
 from streams.app import create_faust_app
 from streams.deadletters import Burial
 from streams.envelope import Outgoing, decode_command
+from streams.express import NotBegun
 from streams.failpoints import Failpoints
 from streams.transport.errors import MessageTooLargeError, UnknownPartitionError
 from tests.unit.streams import giving_up
@@ -177,6 +178,26 @@ async def test_what_is_away_is_waited_for() -> None:
     assert len(calls) == 3
     # To wait is no standstill: the watchdog hears of it.
     assert told == Told(waits=2, handled=[(topics.COMMANDS, 2)])
+
+
+async def test_what_has_begun_is_not_left_to_others() -> None:
+    said: list[Exception | None] = [StoreUnavailable("away"), NotBegun(), None]
+
+    async def once_begun(_command: object) -> list[Outgoing]:
+        if (one := said.pop(0)) is not None:
+            raise one
+        return []
+
+    _, told = await taken(COMMAND, once_begun)
+    assert (said, told.handled) == ([], [(topics.COMMANDS, 2)])
+
+
+async def test_what_has_not_begun_is_left_to_others() -> None:
+    async def late(_command: object) -> list[Outgoing]:
+        raise NotBegun
+
+    with pytest.raises(NotBegun):
+        await taken(COMMAND, late)
 
 
 async def test_a_process_that_has_not_reached_the_broker_yet_says_try_again() -> None:

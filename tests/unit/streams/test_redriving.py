@@ -24,6 +24,7 @@ BROKER = "kafka://nobody:9092"
 class Record:
     offset: int
     headers: Headers
+    timestamp: int
     key: bytes = b"job"
     value: bytes = b"{}"
 
@@ -36,6 +37,7 @@ class Topic:
     first: int = 0
     read: int = 0
     away: int | None = None
+    buried: int = 0
 
     def bury(self, code: str, letters: int = 1) -> None:
         """So many more on each partition."""
@@ -50,7 +52,8 @@ class Topic:
                     code=code,
                     reason="",
                 )
-                records.append(Record(offset, burial.headers()))
+                self.buried += 1
+                records.append(Record(offset, burial.headers(), self.buried))
 
     # -- as much of a consumer as is used -----------------------------------------------
 
@@ -68,6 +71,17 @@ class Topic:
 
     async def end_offsets(self, places: list[Any]) -> dict[Any, int]:
         return {place: len(self.partitions[place.partition]) for place in places}
+
+    def _records(self, place: Any) -> list[Record]:
+        return self.partitions[place.partition]
+
+    async def offsets_for_times(self, wanted: dict[Any, int]) -> dict[Any, Record | None]:
+        return {
+            place: next(
+                (one for one in self.partitions[place.partition] if one.timestamp >= at), None
+            )
+            for place, at in wanted.items()
+        }
 
     async def getmany(
         self, *places: Any, timeout_ms: int, max_records: int
@@ -140,7 +154,10 @@ async def test_a_broker_that_goes_away_amid_a_list_has_none_counted_twice(topic:
     assert topic.read == 200
 
 
-@pytest.mark.parametrize("change", ["made anew", "made anew with fewer partitions", "cut"])
+CHANGES = ["made anew", "made anew with as many", "made anew with fewer partitions", "cut"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 async def test_where_letters_are_gone_all_are_counted_anew(topic: Topic, change: str) -> None:
     lister = Lister(BROKER)
     topic.bury("internal", 10)
@@ -153,6 +170,10 @@ async def test_where_letters_are_gone_all_are_counted_anew(topic: Topic, change:
             topic.partitions = [[], []]
             topic.bury("unreadable")
             assert await counted(lister) == {"unreadable": 2}
+        case "made anew with as many":
+            topic.partitions = [[], []]
+            topic.bury("unreadable", 11)
+            assert await counted(lister) == {"unreadable": 22}
         case _:
             topic.partitions = [[]]
             topic.bury("unreadable", 30)

@@ -13,6 +13,7 @@ import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn, TypeVar
 
 import orjson
@@ -47,22 +48,38 @@ def media_type(request: web.Request) -> str:
 async def lines(request: web.Request, limits: Limits) -> AsyncGenerator[bytes, None]:
     """Lines as they arrive, in blocks of any size, unpacked; raises when the client stops.
 
-    A byte order mark before the first is of no line: some editors write one.
+    Who sends more than a little has room for all that waits to be stored at once, so that nobody
+    is refused later for what others send.
     """
-    begin, begun, left = b"", False, FLUSH_BYTES
+    came, has_room = 0, False
     with edge(request).bodies.admitted(caller(request).tenant) as take:
-        async for block in _blocks(request, limits):
-            take(min(len(block), left))
-            left -= min(len(block), left)
-            if begun:
-                yield block
-                continue
-            begin += block
-            begun = not BOM_UTF8.startswith(begin)
-            if begun:
-                yield begin.removeprefix(BOM_UTF8)
-        if not begun and begin != BOM_UTF8:
-            yield begin
+        async for block in _unmarked(_blocks(request, limits)):
+            came += len(block)
+            if came > limits.small_body and not has_room:
+                take(_room(request))
+                has_room = True
+            yield block
+
+
+def _room(request: web.Request) -> int:
+    """How many bytes of lines may wait at once to be stored."""
+    length = None if coding_of(request) else request.content_length
+    return FLUSH_BYTES if length is None else min(length, FLUSH_BYTES)
+
+
+async def _unmarked(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Without the byte order mark that some editors write before the first line."""
+    begin, begun = b"", False
+    async for block in blocks:
+        if begun:
+            yield block
+            continue
+        begin += block
+        begun = not BOM_UTF8.startswith(begin)
+        if begun:
+            yield begin.removeprefix(BOM_UTF8)
+    if not begun and begin != BOM_UTF8:
+        yield begin
 
 
 def _blocks(request: web.Request, limits: Limits) -> AsyncIterator[bytes]:
@@ -82,7 +99,7 @@ async def _arriving(request: web.Request, limits: Limits) -> AsyncIterator[bytes
                 408, "request_timeout", f"no byte of the body came for {limits.body_idle:g} s"
             ) from None
         if not block:
-            await standing.check()
+            await standing.check_last()
             return
         await standing.look()
         yield block
@@ -121,11 +138,23 @@ async def read(
     request: web.Request, limits: Limits, size: int, understand: Callable[[bytes], T]
 ) -> T:
     """What ``understand`` makes of a body of at most ``size`` bytes; raises RequestRefused."""
+    async with taken(request, limits, size, understand) as found:
+        return found
+
+
+@asynccontextmanager
+async def taken(
+    request: web.Request, limits: Limits, size: int, understand: Callable[[bytes], T]
+) -> AsyncGenerator[T, None]:
+    """As ``read``, for what is large; it counts as being taken in until it has been stored."""
     with edge(request).bodies.admitted(caller(request).tenant) as take:
-        body = await _read(request, limits, size, take)
-        if len(body) < LARGE:
-            return understand(body)
-        return await asyncio.to_thread(understand, body)
+        yield await _understood(await _read(request, limits, size, take), understand)
+
+
+async def _understood(body: bytes, understand: Callable[[bytes], T]) -> T:
+    if len(body) < LARGE:
+        return understand(body)
+    return await asyncio.to_thread(understand, body)
 
 
 async def read_optional(request: web.Request, limits: Limits) -> Any:

@@ -5,14 +5,18 @@ Whoever is asked at every turn looks every few seconds only.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import math
 from dataclasses import replace
+from typing import Final
 
 from aiohttp import web
 
 from api.edge import IDENTITY, Edge, edge
 from domain.errors import CredentialRefused, Unavailable
 from streams.identity import Identity
+
+MOMENT: Final = 1.0
+"""Seconds for which whoever was let in needs no other look."""
 
 
 class Looks:
@@ -22,10 +26,13 @@ class Looks:
         self._own = own
         self._looked = own.clock.monotonic()
 
-    def are_due(self) -> bool:
-        """Whether the last look is long enough ago; who is told so is going to look."""
+    def are_due(self, most: float = math.inf) -> bool:
+        """Whether the last look is long enough ago; who is told so is going to look.
+
+        What is long enough is set for all, and ``most`` seconds at most.
+        """
         now = self._own.clock.monotonic()
-        if now - self._looked < self._own.limits.recheck:
+        if now - self._looked < min(self._own.limits.recheck, most):
             return False
         self._looked = now
         return True
@@ -41,16 +48,29 @@ class Standing:
         self._own = edge(request)
         self._identity = _prolonged(request[IDENTITY], late)
         self._looks = Looks(self._own)
+        self._is_known = True
 
     async def check(self) -> None:
         """Raise CredentialRefused when not."""
-        if self._looks.are_due() and not await self._own.callers.holds(self._identity):
-            raise CredentialRefused("the token has expired, or the key was revoked")
+        if self._looks.are_due():
+            await self._check()
 
     async def look(self) -> None:
         """As ``check``, where there is a later one: who cannot be asked about now is let be."""
-        with suppress(Unavailable):
+        try:
             await self.check()
+        except Unavailable:
+            self._is_known = False
+
+    async def check_last(self) -> None:
+        """As ``check``, before what was sent takes effect: of what took more than a moment."""
+        if self._looks.are_due(MOMENT) or not self._is_known:
+            await self._check()
+
+    async def _check(self) -> None:
+        if not await self._own.callers.holds(self._identity):
+            raise CredentialRefused("the token has expired, or the key was revoked")
+        self._is_known = True
 
 
 def _prolonged(identity: Identity, late: float) -> Identity:

@@ -44,26 +44,34 @@ async def submit(request: web.Request) -> web.Response:
     ``"draft": true`` instead of ``items`` opens a job whose items follow in parts; ``select``
     makes items of the records that a filter matches.
     """
+    is_streamed = bodies.media_type(request) in bodies.NDJSON
+    # What was sent is let go of before anybody waits for the job.
+    decision = await (_of_lines(request) if is_streamed else _of_document(request))
+    return await accepted(request, decision)
+
+
+async def _of_lines(request: web.Request) -> Decision:
     own, key = edge(request), idempotency_key(request)
-    if bodies.media_type(request) in bodies.NDJSON:
-        query = Parameters(request, submissions.ONCE, repeated=submissions.REPEATED)
-        spec = submissions.from_query(query, own.limits.json_depth)
-        who = await submitting(request, spec)
-        async with aclosing(bodies.lines(request, own.limits)) as blocks:
-            decision = await own.gateway.submit(who, spec, blocks, key=key)
-        return await accepted(request, decision)
+    query = Parameters(request, submissions.ONCE, repeated=submissions.REPEATED)
+    spec = submissions.from_query(query, own.limits.json_depth)
+    who = await submitting(request, spec)
+    async with aclosing(bodies.lines(request, own.limits)) as blocks:
+        return await own.gateway.submit(who, spec, blocks, key=key)
+
+
+async def _of_document(request: web.Request) -> Decision:
+    own, key = edge(request), idempotency_key(request)
     Parameters(request, ())
     read = partial(submissions.from_body, depth=own.limits.json_depth)
-    wanted: Submission = await bodies.read(request, own.limits, own.limits.json_body, read)
-    who = await submitting(request, wanted.spec)
-    if wanted.spec.select is not None:
-        decision = await own.gateway.submit_selected(who, wanted.spec, key=key)
-    elif wanted.blocks is None:
-        decision = await own.gateway.open(who, wanted.spec, key=key)
-    else:
+    wanted: Submission
+    async with bodies.taken(request, own.limits, own.limits.json_body, read) as wanted:
+        who = await submitting(request, wanted.spec)
+        if wanted.spec.select is not None:
+            return await own.gateway.submit_selected(who, wanted.spec, key=key)
+        if wanted.blocks is None:
+            return await own.gateway.open(who, wanted.spec, key=key)
         lines = submissions.streamed(wanted.blocks)
-        decision = await own.gateway.submit(who, wanted.spec, lines, key=key)
-    return await accepted(request, decision)
+        return await own.gateway.submit(who, wanted.spec, lines, key=key)
 
 
 async def append(request: web.Request) -> web.Response:

@@ -134,7 +134,7 @@ class _Coming:
         """The next part; None behind the last."""
         async with self._moving():
             found: BodyPartReader | MultipartReader | None = await form.next()
-        await (self._sender.check() if found is None else self._sender.look())
+        await (self._sender.check_last() if found is None else self._sender.look())
         return found
 
     async def block(self, part: BodyPartReader) -> bytes:

@@ -31,16 +31,7 @@ from typing import IO, Any, NoReturn, Self
 from unittest import mock
 
 CHECKOUT = Path(__file__).parents[1]
-_IMPORTED = (
-    "alembic.command",
-    "api.serve",
-    "faust.assignor.partition_assignor",
-    "faust.tables.sets",
-    "psycopg",
-    "streams.bootstrap.scaled",
-    "streams.cli.auditing",
-    "streams.cli.main",
-)
+_IMPORTED = ("alembic.command", "api.serve", "streams.cli.auditing", "streams.cli.main")
 _LARGEST = 65_536
 _DESCRIPTORS = 16
 _PATIENCE = 60.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from api.callers import ProvenCallers
+from domain.ports import Clock
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.identity import ApiKeys, Proofs, Tickets, Tokens, Trust
 from streams.identity.tokens import KeySource, Secrets
@@ -14,10 +15,13 @@ from tests.unit.streams.identity.signing import AUDIENCE, SECRET, token
 
 
 def proven(
-    database: Database, keys: KeySource | None = None, failures: Rate | None = None
+    database: Database,
+    keys: KeySource | None = None,
+    failures: Rate | None = None,
+    clock: Clock | None = None,
 ) -> ProvenCallers:
     """Callers must show a token of the secret, or a key of the database."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     trust = Trust(issuer="countermand", keys=keys or Secrets([SECRET]))
     made = ApiKeys(database=database, clock=clock, ids=TimeOrderedIds(), draw=secrets.token_hex)
     tickets = Tickets(database, clock, secrets.token_hex)

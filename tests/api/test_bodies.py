@@ -15,6 +15,7 @@ from api.bodies import LARGE, encode, parse
 from api.limits import Limits
 from api.problems import RequestRefused
 from domain.errors import InvalidCommand
+from streams.uploading import FLUSH_BYTES
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
 from tests.api.test_routes import submitted
@@ -172,9 +173,11 @@ def _job(size: int, content_type: str) -> bytes:
     return orjson.dumps({"operation": "test.double", "items": [{"n": 1}]}).ljust(size)
 
 
-@pytest.mark.parametrize("content_type", [JSON_TYPE, LINES_TYPE])
+@pytest.mark.parametrize(
+    ("content_type", "most"), [(JSON_TYPE, 40_000), (LINES_TYPE, FLUSH_BYTES * 4 // 3 + 20_000)]
+)
 async def test_bodies_under_way_hold_so_much_and_no_more(
-    engine: MemoryEngine, content_type: str
+    engine: MemoryEngine, content_type: str, most: int
 ) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
     whole = _job(25_000, content_type)
@@ -185,7 +188,7 @@ async def test_bodies_under_way_hold_so_much_and_no_more(
         await go_on.wait()
         yield whole[-1:]
 
-    async with site_of(engine, Limits(bodies=40_000, small_body=1_000)) as site:
+    async with site_of(engine, Limits(bodies=most, small_body=1_000)) as site:
         first = asyncio.create_task(_answer(site, standing(), content_type))
         async with asyncio.timeout(10):
             await begun.wait()
@@ -196,6 +199,50 @@ async def test_bodies_under_way_hold_so_much_and_no_more(
         go_on.set()
         assert (await first)[0] == 202
         assert (await _answer(site, whole, content_type))[0] == 202
+
+
+async def test_lines_that_were_let_in_are_not_refused_for_those_that_others_send(
+    engine: MemoryEngine,
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def standing() -> AsyncIterator[bytes]:
+        yield _job(2_000, LINES_TYPE)
+        begun.set()
+        await go_on.wait()
+        for _ in range(100):
+            yield _job(20_000, LINES_TYPE)
+
+    async with site_of(engine, Limits(bodies=4 * FLUSH_BYTES // 3, small_body=1_000)) as site:
+        first = asyncio.create_task(_answer(site, standing(), LINES_TYPE))
+        async with asyncio.timeout(10):
+            await begun.wait()
+            while (await _answer(site, _job(9_000, LINES_TYPE), LINES_TYPE))[0] != 429:
+                pass  # the first has not come in yet
+        go_on.set()
+        assert (await first)[0] == 202
+
+
+async def test_a_document_that_waits_to_be_stored_is_held_still(
+    engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, go_on, submit = asyncio.Event(), asyncio.Event(), engine.submit
+
+    async def slow(*wanted: Any, **more: Any) -> Any:
+        inside.set()
+        await go_on.wait()
+        return await submit(*wanted, **more)
+
+    monkeypatch.setattr(engine, "submit", slow)
+    whole = _job(25_000, JSON_TYPE)
+    async with site_of(engine, Limits(bodies=40_000, small_body=1_000)) as site:
+        first = asyncio.create_task(_answer(site, whole, JSON_TYPE))
+        async with asyncio.timeout(10):
+            await inside.wait()
+        assert await _answer(site, whole, JSON_TYPE) == (429, "quota_exceeded")
+        go_on.set()
+        assert (await first)[0] == 202
+        assert (await _answer(site, whole, JSON_TYPE))[0] == 202
 
 
 async def test_of_lines_that_are_stored_as_they_come_few_are_held(engine: MemoryEngine) -> None:

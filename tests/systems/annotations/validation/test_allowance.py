@@ -9,6 +9,7 @@ from time import thread_time
 import pytest
 
 from domain.outcomes import Failed
+from domain.systems.annotations import operations
 from domain.systems.annotations.validation.allowance import AT_FIRST, FOR_EACH, Allowance
 from domain.systems.annotations.validation.becoming import Becoming
 from domain.systems.annotations.validation.examination import MAX_RULES
@@ -16,15 +17,25 @@ from domain.systems.annotations.validation.issues import MAX_ISSUES, Layer, Rule
 from domain.systems.annotations.validation.own_rules import OwnRule, OwnRules
 from domain.systems.annotations.validation.patterns import Finding, Patterns, checked_pattern
 from domain.systems.annotations.validation.subjects import Batch
+from streams.stores.database import Database
+from tests.databases import sqlite_database
 from tests.processor_time import processor_time
 from tests.systems.annotations.conftest import Ground
 from tests.systems.annotations.validation.setting import create, issues, rule, span
 from tests.systems.bench import Workbench, document, fault
 
+__all__ = ["sqlite_database"]
+
 LARGE = "|".join(f"[ab]*a[ab]{{9{number}0}}{end}" for number, end in enumerate("cdefghijkl"))
 """Nine thousand states, of which any number can be reached together."""
 SLOW = "[ab]*a[ab]{200}x"
 SECONDS = 1.0
+
+
+@pytest.fixture
+def bench(sqlite_database: Database) -> Workbench:
+    """On one database: what rules take is taken in this process, whichever it is."""
+    return Workbench(sqlite_database, operations)
 
 
 def _noise(length: int) -> str:

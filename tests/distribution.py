@@ -101,7 +101,7 @@ an engine needs them.
 PATIENT: Final = tuple(
     f"tests/{where}/test_{what}.py"
     for where, names in {
-        "api": ("hardening",),
+        "api": ("hardening", "large_pages", "moments", "packing", "tenants"),
         "api/annotations": ("exporting", "file_names", "importing", "records", "values"),
         "engine": (
             "archiving",
@@ -110,12 +110,17 @@ PATIENT: Final = tuple(
             "following",
             "item_queries",
             "keys",
+            "large_commands",
+            "large_edits",
             "plans",
+            "project_reports",
+            "races",
             "renaming",
             "repeats",
             "results_after_undos",
             "selecting",
             "shredding",
+            "undo_again",
         ),
         "model": ("teeth",),
     }.items()

@@ -63,8 +63,11 @@ class TestServe:
             refused(countermand("db", "upgrade", *place))
             with serving(tmp_path / "other"):
                 assert server.is_running, "each has a file of its own"
+            engine = server.service.engine
             server.process.kill()
             server.process.wait(60)
+            # It ends by itself a moment after its supervisor.
+            engine.wait(60)
             assert asked("db", "upgrade", *place).returncode == 0
 
     def test_a_budget_of_memory_that_is_never_reached(self, tmp_path: Path) -> None:

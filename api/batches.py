@@ -17,6 +17,7 @@ from api.requests import Batch, NewBatch
 from api.submit import accepted, idempotency_key
 from domain.commands import JobSpec
 from domain.steps import BATCH
+from streams.stores.decisions import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,14 @@ def from_body(text: bytes, depth: int) -> BatchSubmission:
 
 async def submit(request: web.Request) -> web.Response:
     """A batch; the answer is the job that stands for all of it."""
+    # What was sent is let go of before anybody waits for the job.
+    return await accepted(request, await _decided(request))
+
+
+async def _decided(request: web.Request) -> Decision:
     own, who, key = edge(request), caller(request), idempotency_key(request)
     Parameters(request, ())
     read = partial(from_body, depth=own.limits.json_depth)
-    wanted = await bodies.read(request, own.limits, own.limits.json_body, read)
-    lines = [None if each is None else submissions.streamed(each) for each in wanted.blocks]
-    decision = await own.gateway.submit_batch(who, wanted.spec, lines, key=key)
-    return await accepted(request, decision)
+    async with bodies.taken(request, own.limits, own.limits.json_body, read) as wanted:
+        lines = [None if each is None else submissions.streamed(each) for each in wanted.blocks]
+        return await own.gateway.submit_batch(who, wanted.spec, lines, key=key)

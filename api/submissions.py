@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +117,7 @@ def _block(items: Sequence[Any], first: int, depth: int, pointer: str) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
-async def streamed(blocks: Sequence[bytes]) -> AsyncGenerator[bytes, None]:
+async def streamed(blocks: Sequence[bytes]) -> AsyncIterator[bytes]:
     """Blocks that are there already, the way the gateway takes those that arrive."""
     for block in blocks:
         yield block

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Annotated
 
@@ -82,7 +82,7 @@ async def append(request: web.Request) -> web.Response:
     if part is None:
         raise wrong("say which part this is: ?part=0, then 1 and so on", "part")
     job_id = request.match_info["job_id"]
-    async with aclosing(await _lines(request)) as lines:
+    async with _lines(request) as lines:
         decision = await own.gateway.append(caller(request), job_id, part, lines)
     return answer(
         {"job_id": decision.job_id, "part": part, "version": decision.version},
@@ -147,12 +147,16 @@ async def _decided(request: web.Request, decision: Decision, location: str) -> J
         ) from None
 
 
-async def _lines(request: web.Request) -> AsyncGenerator[bytes, None]:
+@asynccontextmanager
+async def _lines(request: web.Request) -> AsyncGenerator[AsyncIterator[bytes], None]:
     limits = edge(request).limits
     if bodies.media_type(request) in bodies.NDJSON:
-        return bodies.lines(request, limits)
+        async with aclosing(bodies.lines(request, limits)) as lines:
+            yield lines
+        return
     read = partial(submissions.items_from_body, depth=limits.json_depth)
-    return submissions.streamed(await bodies.read(request, limits, limits.json_body, read))
+    async with bodies.taken(request, limits, limits.json_body, read) as blocks:
+        yield submissions.streamed(blocks)
 
 
 def idempotency_key(request: web.Request) -> str | None:

@@ -73,20 +73,17 @@ async def redrive_all(broker: Broker, run: Run) -> Redriven:
     """
     address = _kept_by(broker)
     group = f"{GROUP}{run.code}"
-    try:
-        async with _sending(broker, dry=run.dry) as send, _consumer(address, group) as consumer:
-            found = await _partitions(broker, run.systems)
-            ends = await _placed(consumer, found[topics.DEAD], from_start=run.from_start)
-            # Work of a system whose topic is gone would be refused by the broker.
-            systems = [system for system in run.systems if topics.work(system) in found]
-            async with aclosing(_letters(consumer, ends, {}, keep=not run.dry)) as letters:
-                return await redrive(letters, send, code=run.code, systems=systems, limit=run.limit)
-    except (KafkaError, TimeoutError) as error:
-        raise BrokerUnavailable(
-            await refusal(address, error)
-            or f"the broker does not answer ({type(error).__name__}: {error}); run this again when "
-            "it does, and it goes on from there"
-        ) from error
+    async with (
+        _answering(address, "run this again when it does, and it goes on from there"),
+        _sending(broker, dry=run.dry) as send,
+        _consumer(address, group) as consumer,
+    ):
+        found = await _partitions(broker, run.systems)
+        ends = await _placed(consumer, found[topics.DEAD], from_start=run.from_start)
+        # Work of a system whose topic is gone would be refused by the broker.
+        systems = [system for system in run.systems if topics.work(system) in found]
+        async with aclosing(_letters(consumer, ends, {}, keep=not run.dry)) as letters:
+            return await redrive(letters, send, code=run.code, systems=systems, limit=run.limit)
 
 
 class Lister:
@@ -107,20 +104,16 @@ class Lister:
             BrokerUnavailable: It does not answer; another call goes on from there.
         """
         address = _kept_by(self._broker)
-        try:
-            async with _consumer(address, None) as consumer:
-                found = await _partitions(self._broker, ())
-                ends = await self._placed(consumer, found[topics.DEAD])
-                async with aclosing(_letters(consumer, ends, self._read, keep=False)) as letters:
-                    async for letter in letters:
-                        self._tally.add(letter)
-                        self._latest = max(letter.at, self._latest or letter.at)
-        except (KafkaError, TimeoutError) as error:
-            raise BrokerUnavailable(
-                await refusal(address, error)
-                or f"the broker does not answer ({type(error).__name__}: {error}); run this again "
-                "when it does"
-            ) from error
+        async with (
+            _answering(address, "run this again when it does"),
+            _consumer(address, None) as consumer,
+        ):
+            found = await _partitions(self._broker, ())
+            ends = await self._placed(consumer, found[topics.DEAD])
+            async with aclosing(_letters(consumer, ends, self._read, keep=False)) as letters:
+                async for letter in letters:
+                    self._tally.add(letter)
+                    self._latest = max(letter.at, self._latest or letter.at)
         self._read |= ends
         return self._tally.listed()
 
@@ -168,6 +161,18 @@ def _kept_by(broker: Broker) -> broker_address.BrokerAddress:
             "COUNTERMAND_BROKER to kafka://HOST:PORT"
         )
     return address
+
+
+@asynccontextmanager
+async def _answering(address: broker_address.BrokerAddress, remedy: str) -> AsyncIterator[None]:
+    """Raises BrokerUnavailable, with the remedy, when the broker does not answer (any more)."""
+    try:
+        yield
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerUnavailable(
+            await refusal(address, error)
+            or f"the broker does not answer ({type(error).__name__}: {error}); {remedy}"
+        ) from error
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import orjson
@@ -157,9 +158,10 @@ async def test_a_byte_order_mark_before_the_first_line_is_of_no_item(
 JSON_TYPE, LINES_TYPE = "application/json", "application/x-ndjson"
 
 
-async def _answer(site: Site, body: Any, content_type: str) -> tuple[int, str | None]:
+async def _answer(
+    site: Site, body: Any, content_type: str, path: str = "/api/v1/jobs"
+) -> tuple[int, str | None]:
     """Status and code."""
-    path = "/api/v1/jobs"
     path += "?operation=test.double" if content_type == LINES_TYPE else ""
     headers = {"Content-Type": content_type}
     async with site.client.post(path, data=body, headers=headers) as response:
@@ -223,26 +225,32 @@ async def test_lines_that_were_let_in_are_not_refused_for_those_that_others_send
         assert (await first)[0] == 202
 
 
+@pytest.mark.parametrize("verb", ["submit", "append"])
 async def test_a_document_that_waits_to_be_stored_is_held_still(
-    engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+    engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    inside, go_on, submit = asyncio.Event(), asyncio.Event(), engine.submit
+    inside, go_on, own = asyncio.Event(), asyncio.Event(), getattr(engine, verb)
 
     async def slow(*wanted: Any, **more: Any) -> Any:
         inside.set()
         await go_on.wait()
-        return await submit(*wanted, **more)
+        return await own(*wanted, **more)
 
-    monkeypatch.setattr(engine, "submit", slow)
-    whole = _job(25_000, JSON_TYPE)
+    monkeypatch.setattr(engine, verb, slow)
     async with site_of(engine, Limits(bodies=40_000, small_body=1_000)) as site:
-        first = asyncio.create_task(_answer(site, whole, JSON_TYPE))
+        path, whole = "/api/v1/jobs", _job(25_000, JSON_TYPE)
+        if verb == "append":
+            draft = {"operation": "test.double", "draft": True}
+            async with site.client.post(path, json=draft) as response:
+                path += f"/{(await response.json())['job_id']}/items?part=0"
+            whole = b'[{"n": 1}]'.ljust(25_000)
+        post = partial(_answer, site, whole, JSON_TYPE, path)
+        first = asyncio.create_task(post())
         async with asyncio.timeout(10):
             await inside.wait()
-        assert await _answer(site, whole, JSON_TYPE) == (429, "quota_exceeded")
+        assert await post() == (429, "quota_exceeded")
         go_on.set()
         assert (await first)[0] == 202
-        assert (await _answer(site, whole, JSON_TYPE))[0] == 202
 
 
 async def test_of_lines_that_are_stored_as_they_come_few_are_held(engine: MemoryEngine) -> None:

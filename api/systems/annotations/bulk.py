@@ -59,10 +59,11 @@ def submit(understand: Understand, needed: ProjectRole) -> Handler:
         own, who, key = edge(request), caller(request), idempotency_key(request)
         Parameters(request, ())
         read = partial(understand, depth=own.limits.json_depth)
-        wanted: Wanted = await bodies.read(request, own.limits, own.limits.json_body, read)
-        seat = await own.annotations.seat(who, wanted.project_id)
-        seat.demand(needed, f"to run {wanted.spec.operation}")
-        decision = await submitted(own, allowed(who), wanted, key)
+        wanted: Wanted
+        async with bodies.taken(request, own.limits, own.limits.json_body, read) as wanted:
+            seat = await own.annotations.seat(who, wanted.project_id)
+            seat.demand(needed, f"to run {wanted.spec.operation}")
+            decision = await submitted(own, allowed(who), wanted, key)
         kind = wanted.spec.operation
         found = await own.annotations.number(who, wanted.project_id, kind, decision.job_id)
         return await accepted(own, found, decision, who)
